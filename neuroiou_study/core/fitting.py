@@ -1,0 +1,148 @@
+"""Fitting a surrogate to D, the rows of (statistics, IoU loss) that a trained network left (paper eq. 3)."""
+
+import copy
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from neuroiou_study.core.metrics import iou_loss
+from neuroiou_study.core.reduction import in_labels, valid_pixels
+from neuroiou_study.core.surrogate import Surrogate, SurrogateConfig
+
+
+@dataclass(frozen=True)
+class Rows:
+    """M rows of D: the statistics of one class in one image, or in a few images added up."""
+
+    counts: Tensor  # (M, 3) |TP|, |FP|, |FN|
+    sums: Tensor  # (M, 3) float64
+    num_pixels: Tensor  # (M,) valid pixels behind the row
+    image: Tensor  # (M,) which image, or group of images, the row is from
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def select(self, index: Tensor) -> "Rows":
+        """The rows at ``index``: a bool mask ``(M,)`` or positions."""
+        return Rows(self.counts[index], self.sums[index], self.num_pixels[index], self.image[index])
+
+    @property
+    def statistics(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What a surrogate is called with: counts, sums, valid pixels."""
+        return self.counts, self.sums, self.num_pixels
+
+    @property
+    def iou_loss(self) -> Tensor:
+        """``(M,)`` float64: the target."""
+        return iou_loss(self.counts)
+
+
+def make_rows(counts: Tensor, sums: Tensor, *, images_per_row: int = 1, generator: torch.Generator) -> Rows:
+    """The rows of statistics ``(N, C, 3)`` of N images whose class is in the labels.
+
+    With ``images_per_row`` > 1 random groups of so many images are added up first: the rows that a loss with
+    ``aggregate="batch"`` meets.
+    """
+    if images_per_row > 1:
+        counts, sums = (_add_groups(value, images_per_row, generator.get_state()) for value in (counts, sums))
+    present = in_labels(counts)
+    num_images, num_classes = present.shape
+    image = torch.arange(num_images).unsqueeze(1).expand(num_images, num_classes)
+    num_pixels = valid_pixels(counts).unsqueeze(1).expand(num_images, num_classes)
+    return Rows(counts[present], sums[present], num_pixels[present], image[present])
+
+
+def _add_groups(values: Tensor, size: int, state: Tensor) -> Tensor:
+    """``(N, C, 3)`` → ``(N, C, 3)``: image i and ``size - 1`` random others; equal states give equal groups."""
+    generator = torch.Generator()
+    generator.set_state(state)
+    others = [torch.randperm(len(values), generator=generator) for _ in range(size - 1)]
+    return values + sum((values[other] for other in others), start=torch.zeros_like(values))
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How a surrogate is fitted; every number *assumed* unless said otherwise."""
+
+    lr: float = 3e-3
+    epochs: int = 200
+    batch_size: int = 256
+    patience: int = 30
+    held_out_fraction: float = 0.2
+    seed: int = 0
+
+
+class Fit(NamedTuple):
+    """A fitted surrogate, the rows it did not see, and how it went."""
+
+    surrogate: Surrogate
+    held_out: Rows
+    num_epochs: int
+    held_out_mse: float
+
+
+def split_by_image(rows: Rows, fraction: float, generator: torch.Generator) -> tuple[Rows, Rows]:
+    """The rows to fit and the rows held out. Whole images go to one side: the rows of an image are alike."""
+    images = rows.image.unique()
+    shuffled = images[torch.randperm(len(images), generator=generator)]
+    held_out = torch.isin(rows.image, shuffled[: max(1, round(fraction * len(images)))])
+    return rows.select(~held_out), rows.select(held_out)
+
+
+def fit_surrogate(rows: Rows, config: SurrogateConfig, settings: FitSettings) -> Fit:
+    """A surrogate fitted to ``rows`` by mean squared error, as it was when the error on held-out images was least.
+
+    Deterministic for a seed. Raises ValueError if ``rows`` has fewer than two images.
+    """
+    if len(rows.image.unique()) < 2:
+        raise ValueError("fit_surrogate: rows of one image: at least two images, one is held out: use more images")
+    generator = torch.Generator().manual_seed(settings.seed)
+    seen, held_out = split_by_image(rows, settings.held_out_fraction, generator)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        surrogate = Surrogate(config)
+    surrogate.net.standardise(surrogate.features(*seen.statistics))
+    return _descend(surrogate, seen, held_out, settings, generator)
+
+
+class _Best:
+    """The weights with the least held-out error so far, and when to stop waiting for better ones."""
+
+    def __init__(self, surrogate: Surrogate, patience: int) -> None:
+        self.mse, self.epoch, self.weights = float("inf"), 0, copy.deepcopy(surrogate.state_dict())
+        self._surrogate, self._patience = surrogate, patience
+
+    def should_stop(self, epoch: int, mse: float) -> bool:
+        if mse < self.mse:
+            self.mse, self.epoch, self.weights = mse, epoch, copy.deepcopy(self._surrogate.state_dict())
+        return epoch - self.epoch >= self._patience
+
+
+def _descend(surrogate: Surrogate, seen: Rows, held_out: Rows, settings: FitSettings, order: torch.Generator) -> Fit:
+    optimizer = torch.optim.Adam(surrogate.net.parameters(), lr=settings.lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs)
+    features, targets = _examples(surrogate, seen)
+    unseen = _examples(surrogate, held_out)
+    best = _Best(surrogate, settings.patience)
+    for epoch in range(1, settings.epochs + 1):
+        for batch in torch.randperm(len(targets), generator=order).split(settings.batch_size):
+            optimizer.zero_grad()
+            F.mse_loss(surrogate.net(features[batch]), targets[batch]).backward()
+            optimizer.step()
+        schedule.step()
+        if best.should_stop(epoch, _mse(surrogate, *unseen)):
+            break
+    surrogate.load_state_dict(best.weights)
+    return Fit(surrogate, held_out, best.epoch, best.mse)
+
+
+def _examples(surrogate: Surrogate, rows: Rows) -> tuple[Tensor, Tensor]:
+    return surrogate.features(*rows.statistics).detach(), rows.iou_loss.to(surrogate.net.mean.dtype)
+
+
+@torch.no_grad()
+def _mse(surrogate: Surrogate, features: Tensor, targets: Tensor) -> float:
+    return float(F.mse_loss(surrogate.net(features), targets))

@@ -1,0 +1,73 @@
+"""The losses that are written down, not learned: cross-entropy, weighted cross-entropy, soft IoU."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from neuroiou_study.core.counts import membership
+from neuroiou_study.core.reduction import RowLoss, SegmentationLoss
+
+
+class CrossEntropyLoss(SegmentationLoss):
+    """Softmax cross-entropy, averaged over valid pixels; with ``class_weights`` ``(C,)`` a weighted average.
+
+    The weighted form divides by the sum of the pixels' weights, as ``torch.nn.CrossEntropyLoss`` does.
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(self, ignore_index: int = 255, class_weights: Sequence[float] | Tensor | None = None) -> None:
+        super().__init__(ignore_index)
+        weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float32)
+        self.register_buffer("class_weights", weights)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        weights = None if self.class_weights is None else self.class_weights.to(logits.dtype)
+        total = F.cross_entropy(logits, labels, weight=weights, ignore_index=self.ignore_index, reduction="sum")
+        return self.mean(total, self._weight(labels, weights))
+
+    def _weight(self, labels: Tensor, weights: Tensor | None) -> Tensor:
+        valid = labels != self.ignore_index
+        return valid.sum() if weights is None else weights[labels[valid]].sum()
+
+
+class SoftIoULoss(RowLoss):
+    """1 - Σ p·y / Σ (p + y - p·y) per class: IoU-Appx of Rahman and Wang (2016), the paper's handcrafted rival.
+
+    Averaged over the classes present in the labels of each image, or of the batch (``aggregate``).
+    """
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        probs = logits.softmax(dim=1) * (labels != self.ignore_index).unsqueeze(1)
+        num_classes = logits.shape[1]
+        own = membership(labels, labels, num_classes, self.ignore_index)
+        size = _per_class(own.own, torch.ones_like(labels, dtype=torch.float64), own.shape)
+        at_label = probs.gather(1, torch.where(labels == self.ignore_index, 0, labels).unsqueeze(1)).squeeze(1)
+        intersection = _per_class(own.own, at_label.double(), own.shape)
+        # The union is P + Y - I; stated as soft TP, FP, FN it is the sum of the three.
+        soft_fp = probs.sum(dim=(2, 3), dtype=torch.float64) - intersection
+        sums = torch.stack([intersection, soft_fp, size - intersection], dim=-1)
+        counts = torch.stack([size, torch.zeros_like(size), torch.zeros_like(size)], dim=-1)
+        return self.mean_over_rows(counts, sums).to(logits.dtype)
+
+    def row_losses(self, counts: Tensor, sums: Tensor, num_pixels: Tensor) -> Tensor:
+        return 1 - sums[:, 0] / sums.sum(dim=-1)
+
+
+def _per_class(bins: Tensor, values: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """``(B, C)`` float64 sums of pixel ``values`` by image and label, from the TP bins of a membership."""
+    total = torch.zeros(shape[0] * shape[1] * 3 + 1, dtype=torch.float64, device=values.device)
+    return total.index_add(0, bins, values.flatten())[:-1].view(shape)[..., 0]
+
+
+def median_frequency_weights(pixels_per_class: Tensor) -> Tensor:
+    """``(C,)`` class weights median(f) / f, f = a class's share of the labelled pixels; 1 for a class never seen.
+
+    ``pixels_per_class`` ``(C,)``: labelled pixels of each class in the training set.
+    """
+    seen = pixels_per_class > 0
+    frequency = pixels_per_class.double() / pixels_per_class.sum()
+    weights = frequency[seen].median() / frequency
+    return torch.where(seen, weights, 1.0).float()

@@ -1,0 +1,1 @@
+"""Segmentation networks: images ``(B, 3, H, W)`` to logits ``(B, C, H, W)``, any H and W."""

@@ -1,0 +1,57 @@
+"""NeuroIoU: the IoU loss of a segmentation network, as its surrogate learned it (paper section 3.2).
+
+Usage, in any training loop::
+
+    from neuroiou_study.core import NeuroIoULoss
+
+    loss_fn = NeuroIoULoss.load("exported/")
+    loss_fn(logits, labels).backward()
+"""
+
+import json
+from pathlib import Path
+
+from torch import Tensor
+
+from neuroiou_study.core.reduction import RowLoss
+from neuroiou_study.core.surrogate import Surrogate
+
+LOSS_FILE = "loss.json"
+
+
+class NeuroIoULoss(RowLoss):
+    """The mean estimated IoU loss of the classes present in each image's labels (or in the batch's: ``aggregate``).
+
+    ``loss(logits, labels)`` takes ``logits`` ``(B, C, H, W)`` before the softmax, any C, and ``labels`` ``(B, H, W)``
+    int64, and returns a scalar. The surrogate is frozen: gradients reach the logits through its inputs (eq. 5), and
+    no optimiser can change it.
+    """
+
+    def __init__(self, surrogate: Surrogate, *, aggregate: str = "image", ignore_index: int = 255) -> None:
+        super().__init__(ignore_index, aggregate)
+        self.surrogate = surrogate.requires_grad_(False)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        statistics = self.surrogate.config.inputs.statistics(logits, labels, self.ignore_index)
+        return self.mean_over_rows(*statistics).to(logits.dtype)
+
+    def row_losses(self, counts: Tensor, sums: Tensor, num_pixels: Tensor) -> Tensor:
+        rows: Tensor = self.surrogate(counts, sums, num_pixels)
+        return rows
+
+    def save(self, folder: Path | str) -> None:
+        """Write the surrogate's two files and ``loss.json`` into ``folder``, which must exist."""
+        self.surrogate.save(folder)
+        settings = {"aggregate": self.aggregate, "ignore_index": self.ignore_index}
+        (Path(folder) / LOSS_FILE).write_text(json.dumps(settings, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path | str, *, ignore_index: int | None = None) -> "NeuroIoULoss":
+        """The loss saved in ``folder``; ``ignore_index`` replaces the saved one, for labels with another void value.
+
+        Raises FileNotFoundError or ValueError as :meth:`Surrogate.load` does.
+        """
+        settings = json.loads((Path(folder) / LOSS_FILE).read_text())
+        if ignore_index is not None:
+            settings["ignore_index"] = ignore_index
+        return cls(Surrogate.load(folder), **settings)

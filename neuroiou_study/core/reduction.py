@@ -1,0 +1,82 @@
+"""How a loss adds up over pixels, images and workers.
+
+A :class:`SegmentationLoss` is a ratio of totals. Each total is added over all workers *before* the division, so a
+global batch has the same loss and the same gradient on one process as on eight. The default adds nothing (one
+process); a distributed trainer sets :attr:`SegmentationLoss.sum_over_workers` to a differentiable all-reduce.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+
+def _this_worker_only(total: Tensor) -> Tensor:
+    return total
+
+
+class SegmentationLoss(nn.Module, ABC):
+    """A scalar loss of ``logits`` ``(B, C, H, W)`` and ``labels`` ``(B, H, W)`` int64 that ignores ``ignore_index``.
+
+    A batch without one valid pixel has loss 0 and gradient 0, never NaN.
+    """
+
+    def __init__(self, ignore_index: int = 255) -> None:
+        super().__init__()
+        self.ignore_index = ignore_index
+        self.sum_over_workers: Callable[[Tensor], Tensor] = _this_worker_only
+
+    @abstractmethod
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss, a scalar."""
+
+    def mean(self, total: Tensor, weight: Tensor) -> Tensor:
+        """``total / weight``, both scalars added over the workers; 0 where the weight is 0."""
+        return self.sum_over_workers(total) / self.sum_over_workers(weight.to(total.dtype)).clamp(min=1e-12)
+
+
+class RowLoss(SegmentationLoss):
+    """A loss that is the mean of a row loss over the (image, class) pairs present in the labels.
+
+    ``aggregate="image"`` makes a row for each class of each image, as the paper does; ``"batch"`` adds the images
+    (of all workers) first and makes a row for each class.
+    """
+
+    def __init__(self, ignore_index: int = 255, aggregate: str = "image") -> None:
+        super().__init__(ignore_index)
+        if aggregate not in ("image", "batch"):
+            raise ValueError(f"aggregate: {aggregate!r}: one of image, batch: choose one")
+        self.aggregate = aggregate
+
+    @abstractmethod
+    def row_losses(self, counts: Tensor, sums: Tensor, num_pixels: Tensor) -> Tensor:
+        """``(M,)`` losses of M rows: ``counts`` ``(M, 3)``, ``sums`` ``(M, 3)``, valid pixels ``(M,)``."""
+
+    def mean_over_rows(self, counts: Tensor, sums: Tensor) -> Tensor:
+        """The mean row loss of statistics ``(B, C, 3)``."""
+        if self.aggregate == "batch":
+            return self._mean_of_batch(counts, sums)
+        total, num_rows = self._total(counts, sums)
+        return self.mean(total, num_rows)
+
+    def _mean_of_batch(self, counts: Tensor, sums: Tensor) -> Tensor:
+        counts = self.sum_over_workers(counts.sum(0, keepdim=True))
+        total, num_rows = self._total(counts, self.sum_over_workers(sums.sum(0, keepdim=True)))
+        return total / num_rows.clamp(min=1)
+
+    def _total(self, counts: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
+        present = in_labels(counts)
+        num_pixels = valid_pixels(counts).unsqueeze(-1).expand(present.shape)
+        rows = self.row_losses(counts[present], sums[present], num_pixels[present])
+        # `sums.sum() * 0` keeps an all-void batch attached to the graph.
+        return rows.sum() + sums.sum() * 0, present.sum()
+
+
+def in_labels(counts: Tensor) -> Tensor:
+    """``(..., C)`` bool: is the class in the labels? Rows with FP only have IoU loss 1 and teach nothing."""
+    return counts[..., 0] + counts[..., 2] > 0
+
+
+def valid_pixels(counts: Tensor) -> Tensor:
+    """``(...)`` number of valid pixels of ``counts`` ``(..., C, 3)``: each is a TP or an FN of its label's class."""
+    return (counts[..., 0] + counts[..., 2]).sum(dim=-1)

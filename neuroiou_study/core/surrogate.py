@@ -1,0 +1,161 @@
+"""The surrogate: a small network from the statistics of a row to its IoU loss (paper eq. 3, 4), saved and loaded.
+
+Usage::
+
+    surrogate = Surrogate.load("exported/")
+    surrogate(counts, sums, num_pixels)     # (M,) estimated IoU losses of M rows
+"""
+
+import itertools
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from neuroiou_study.core.features import Inputs
+
+Activation = Literal["softplus", "relu", "tanh", "silu"]
+FORMAT_VERSION = 1
+WEIGHTS_FILE = "surrogate.safetensors"
+CONFIG_FILE = "surrogate.json"
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "softplus": F.softplus,
+    "relu": F.relu,
+    "tanh": torch.tanh,
+    "silu": F.silu,
+}
+
+
+@dataclass(frozen=True)
+class SurrogateConfig:
+    """The shape of a surrogate. Depth 4 and width 100 are the paper's (cited); softplus is ours (measured)."""
+
+    inputs: Inputs = field(default_factory=Inputs)
+    depth: int = 4
+    width: int = 100
+    activation: Activation = "softplus"
+    monotone: bool = False
+
+    def __post_init__(self) -> None:
+        if self.depth < 1 or self.width < 1:
+            raise ValueError(f"depth, width: {self.depth}, {self.width}: at least 1 each: raise them")
+        if self.activation not in get_args(Activation):
+            allowed = ", ".join(get_args(Activation))
+            raise ValueError(f"activation: {self.activation!r}: one of {allowed}: choose one")
+        if self.monotone and self.activation == "silu":
+            raise ValueError("activation: 'silu': a monotone surrogate needs a monotone one: use softplus, relu, tanh")
+
+
+class SurrogateNet(nn.Module):
+    """A fully connected network ``(M, F)`` → ``(M,)`` on z-scored features, with a linear output (paper eq. 4).
+
+    With ``signs`` ``(F,)`` it is monotone: non-decreasing in the features with sign 1 and non-increasing in those
+    with -1, for every value of its weights.
+    """
+
+    mean: Tensor
+    std: Tensor
+    signs: Tensor | None
+
+    def __init__(self, sizes: list[int], activation: Activation, signs: Tensor | None = None) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(n, m) for n, m in itertools.pairwise(sizes))
+        self.activation = _ACTIVATIONS[activation]
+        self.register_buffer("mean", torch.zeros(sizes[0]))
+        self.register_buffer("std", torch.ones(sizes[0]))
+        self.register_buffer("signs", signs, persistent=False)
+        if signs is not None:
+            self._start_with_bounded_positive_weights()
+
+    def standardise(self, features: Tensor) -> None:
+        """Set the z-score to the mean and standard deviation of ``features`` ``(M, F)``; a constant feature keeps 1."""
+        std = features.std(dim=0)
+        self.mean.copy_(features.mean(dim=0))
+        self.std.copy_(torch.where(std > 1e-6, std, 1.0))
+
+    def forward(self, features: Tensor) -> Tensor:
+        hidden = (features - self.mean) / self.std
+        hidden = hidden if self.signs is None else hidden * self.signs
+        *inner, last = self.layers
+        for layer in inner:
+            hidden = self.activation(self._linear(layer, hidden))
+        return self._linear(last, hidden).squeeze(-1)
+
+    def _linear(self, layer: nn.Module, hidden: Tensor) -> Tensor:
+        assert isinstance(layer, nn.Linear)
+        weight = layer.weight if self.signs is None else layer.weight.abs()
+        return F.linear(hidden, weight, layer.bias)
+
+    def _start_with_bounded_positive_weights(self) -> None:
+        # Weights of one sign add up: the default start would grow by √fan_in / 2 in every layer.
+        for layer in self.layers:
+            assert isinstance(layer, nn.Linear)
+            nn.init.uniform_(layer.weight, 0, 2 / layer.in_features)
+
+
+class Surrogate(nn.Module):
+    """A :class:`SurrogateNet` together with the inputs it was made for."""
+
+    def __init__(self, config: SurrogateConfig) -> None:
+        super().__init__()
+        self.config = config
+        inputs = config.inputs
+        signs = torch.tensor(inputs.right_signs * (inputs.num_features // 3), dtype=torch.float32)
+        sizes = [inputs.num_features, *[config.width] * config.depth, 1]
+        self.net = SurrogateNet(sizes, config.activation, signs if config.monotone else None)
+
+    def features(self, counts: Tensor, sums: Tensor, num_pixels: Tensor) -> Tensor:
+        """``(M, F)`` features of M rows in the network's dtype; see :meth:`Inputs.features`."""
+        return self.config.inputs.features(counts, sums, num_pixels).to(self.net.mean.dtype)
+
+    def forward(self, counts: Tensor, sums: Tensor, num_pixels: Tensor) -> Tensor:
+        """``(M,)`` estimated IoU losses of M rows: ``counts``, ``sums`` ``(M, 3)``, valid pixels ``(M,)``."""
+        estimate: Tensor = self.net(self.features(counts, sums, num_pixels))
+        return estimate
+
+    def save(self, folder: Path | str) -> None:
+        """Write ``surrogate.safetensors`` and ``surrogate.json`` into ``folder``, which must exist."""
+        folder = Path(folder)
+        save_file({name: value.contiguous() for name, value in self.state_dict().items()}, folder / WEIGHTS_FILE)
+        document = {"format": FORMAT_VERSION, **asdict(self.config)}
+        (folder / CONFIG_FILE).write_text(json.dumps(document, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "Surrogate":
+        """The surrogate saved in ``folder``.
+
+        Raises FileNotFoundError if a file is missing and ValueError if the two files do not fit each other.
+        """
+        folder = Path(folder)
+        surrogate = cls(_read_config(folder / CONFIG_FILE))
+        weights = load_file(folder / WEIGHTS_FILE)
+        try:
+            surrogate.load_state_dict(weights)
+        except RuntimeError as error:
+            rule = f"must hold the weights that {CONFIG_FILE} describes"
+            raise ValueError(f"{folder / WEIGHTS_FILE}: {error}: {rule}: export the surrogate again") from error
+        return surrogate
+
+
+def _read_config(path: Path) -> SurrogateConfig:
+    document = json.loads(path.read_text())
+    if document.pop("format", None) != FORMAT_VERSION:
+        raise ValueError(f"{path}: format: must be {FORMAT_VERSION}: export the surrogate again")
+    try:
+        return SurrogateConfig(inputs=Inputs(**document.pop("inputs")), **document)
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"{path}: {error}: must hold a surrogate's configuration: export it again") from error
+
+
+def num_parameters(config: SurrogateConfig) -> int:
+    """How many numbers a surrogate of this shape learns."""
+    sizes = [config.inputs.num_features, *[config.width] * config.depth, 1]
+    return sum(math.prod(pair) + pair[1] for pair in itertools.pairwise(sizes))
