@@ -1,0 +1,139 @@
+"""The seam between a stage and the machines it runs on.
+
+A stage asks its :class:`Worker` for everything that depends on how many processes there are; it never knows whether
+Ray started them. :class:`LocalWorker` is this process alone, :class:`GroupWorker` one of a torch.distributed group.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed.nn.functional import all_reduce
+from torch.nn.parallel import DistributedDataParallel
+
+from neuroiou_study.core.data.loading import Shard
+
+Result = TypeVar("Result")
+
+
+class Pruned(Exception):  # noqa: N818  not an error: the search has seen enough of this trial
+    """The listener asked a trial to stop."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One epoch of one stage."""
+
+    stage: str
+    seed: int
+    epoch: int
+    epochs: int
+    metrics: dict[str, float]
+
+
+CPU = torch.device("cpu")
+Listener = Callable[[Progress], bool]
+"""Hears of every epoch; returns whether the trial should stop."""
+
+
+def keep_going(_: Progress) -> bool:
+    """The listener that never stops a trial."""
+    return False
+
+
+@dataclass(frozen=True)
+class Worker(ABC):
+    """One process of the group that runs a stage."""
+
+    device: torch.device = CPU
+    listener: Listener = keep_going
+    loader_workers: int = 0
+
+    @property
+    @abstractmethod
+    def shard(self) -> Shard:
+        """This worker's rank and the size of its group."""
+
+    @property
+    def is_first(self) -> bool:
+        """Rank 0, the one that writes."""
+        return self.shard.rank == 0
+
+    @abstractmethod
+    def prepare_model(self, model: nn.Module) -> nn.Module:
+        """``model`` on this worker's device, with gradients averaged over the group."""
+
+    @abstractmethod
+    def sum(self, value: Tensor) -> Tensor:
+        """``value`` added over the group, differentiable."""
+
+    @abstractmethod
+    def from_first(self, make: Callable[[], Result]) -> Result:
+        """What ``make()`` returns on rank 0; the others wait for it and do not call theirs."""
+
+    def report(self, progress: Progress) -> None:
+        """Tell the listener of an epoch. Raises Pruned, in every worker, if it wants the trial to stop."""
+        if self.from_first(lambda: self.listener(progress)):
+            raise Pruned
+
+    def listening(self, listener: Listener) -> "Worker":
+        """This worker with another listener."""
+        return replace(self, listener=listener)
+
+
+class LocalWorker(Worker):
+    """This process, alone."""
+
+    @property
+    def shard(self) -> Shard:
+        return Shard(0, 1)
+
+    def prepare_model(self, model: nn.Module) -> nn.Module:
+        return model.to(self.device)
+
+    def sum(self, value: Tensor) -> Tensor:
+        return value
+
+    def from_first(self, make: Callable[[], Result]) -> Result:
+        return make()
+
+
+class GroupWorker(Worker):
+    """A rank of the process group that torch.distributed has initialised."""
+
+    @property
+    def shard(self) -> Shard:
+        return Shard(distributed.get_rank(), distributed.get_world_size())
+
+    def prepare_model(self, model: nn.Module) -> nn.Module:
+        return DistributedDataParallel(model.to(self.device))
+
+    def sum(self, value: Tensor) -> Tensor:
+        total: Tensor = all_reduce(value.to(self.device))
+        return total.to(value.device)
+
+    def from_first(self, make: Callable[[], Result]) -> Result:
+        box = [make() if self.is_first else None]
+        distributed.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]  # type: ignore[return-value]
+
+
+class Backend(Protocol):
+    """Where work runs: calls ``task`` in every worker of a group and waits for all of them."""
+
+    def run(self, task: Callable[[Worker], None], num_workers: int, listener: Listener) -> None: ...
+
+
+class LocalBackend:
+    """Runs every task in this process, with one worker whatever was asked for."""
+
+    def run(self, task: Callable[[Worker], None], num_workers: int, listener: Listener) -> None:
+        task(LocalWorker(device=best_device(), listener=listener))
+
+
+def best_device() -> torch.device:
+    """The first GPU this process may use, or the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else CPU

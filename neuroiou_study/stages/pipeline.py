@@ -1,0 +1,133 @@
+"""START READING HERE: the five stages, what each reads, and how a trial is run through them.
+
+Equal work has an equal address: the hash of the fields that a stage reads, of its upstream addresses and of its
+version. So cross-entropy pretraining runs once for a whole study, and a restart continues where it stopped.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neuroiou_study.spec.trial import NeuroIoUSpec, TrialSpec
+from neuroiou_study.stages.backend import Worker
+from neuroiou_study.stages.collect_pairs import collect_pairs
+from neuroiou_study.stages.evaluate import evaluate
+from neuroiou_study.stages.finetune import finetune
+from neuroiou_study.stages.fit_surrogate import fit_surrogate
+from neuroiou_study.stages.lease import Lease
+from neuroiou_study.stages.pretrain import pretrain
+from neuroiou_study.stages.store import Store
+
+POLL_SECONDS = 0.2
+"""How often a worker looks whether another trial has finished the stage that both need."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A row of the table: a function, the spec fields it reads, the stages whose folders it reads."""
+
+    run: Callable[[TrialSpec, Mapping[str, Path], Path, Worker], None]
+    reads: tuple[str, ...]
+    upstream: tuple[str, ...] = ()
+    version: int = 1
+    """Raise it when the stage's result changes for equal fields."""
+
+    @property
+    def name(self) -> str:
+        return self.run.__name__
+
+
+STAGES = (
+    Stage(pretrain, reads=("data", "model", "seed", "pretrain")),
+    Stage(collect_pairs, reads=("data", "model", "seed", "collect_pairs"), upstream=("pretrain",)),
+    Stage(fit_surrogate, reads=("data", "seed", "fit_surrogate"), upstream=("collect_pairs",)),
+    Stage(finetune, reads=("data", "model", "seed", "finetune"), upstream=("pretrain", "fit_surrogate")),
+    Stage(evaluate, reads=("data", "model", "seed", "evaluate"), upstream=("finetune",)),
+)
+LEARNED_LOSS_ONLY = ("collect_pairs", "fit_surrogate")
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """A stage of one trial: where its result is or will be, and where its inputs are."""
+
+    stage: Stage
+    address: str
+    inputs: Mapping[str, str]
+
+    def origin(self, spec: TrialSpec) -> dict[str, Any]:
+        """What the result is made from, for its manifest and its address."""
+        fields = spec.model_dump(mode="json", include=set(self.stage.reads))
+        return {"version": self.stage.version, "fields": fields, "inputs": dict(self.inputs)}
+
+
+Plan = Mapping[str, PlannedStage]
+
+
+def plan(spec: TrialSpec) -> Plan:
+    """The stages of a trial by name, in order; a loss that is not learned needs no surrogate."""
+    learned = isinstance(spec.finetune.loss, NeuroIoUSpec)
+    planned: dict[str, PlannedStage] = {}
+    for stage in STAGES:
+        if learned or stage.name not in LEARNED_LOSS_ONLY:
+            inputs = {name: planned[name].address for name in stage.upstream if name in planned}
+            planned[stage.name] = _addressed(PlannedStage(stage, "", inputs), spec)
+    return planned
+
+
+def _addressed(planned: PlannedStage, spec: TrialSpec) -> PlannedStage:
+    text = json.dumps(planned.origin(spec), sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return PlannedStage(planned.stage, f"{planned.stage.name}/{digest}", planned.inputs)
+
+
+def run_stages(spec: TrialSpec, store: Store, worker: Worker, names: Sequence[str] | None = None) -> Plan:
+    """Make the results of ``names`` (default: all stages of the trial) complete in ``store``; returns the plan.
+
+    A result that is there is used; one that somebody else is making is waited for.
+    """
+    planned = plan(spec)
+    for name, step in planned.items():
+        if names is None or name in names:
+            _complete(step, spec, store, worker)
+    return planned
+
+
+def _complete(step: PlannedStage, spec: TrialSpec, store: Store, worker: Worker) -> None:
+    lease: Lease | None = None
+
+    def turn() -> str:
+        nonlocal lease
+        if store.find(step.address) is None:
+            lease = store.try_lease(step.address)
+            return "wait" if lease is None else "make"
+        return "done"
+
+    while (decision := worker.from_first(turn)) == "wait":
+        time.sleep(POLL_SECONDS)
+    if decision == "make":
+        try:
+            _make(step, spec, store, worker)
+        finally:
+            if lease is not None:
+                lease.release()
+
+
+def _make(step: PlannedStage, spec: TrialSpec, store: Store, worker: Worker) -> None:
+    if worker.from_first(lambda: store.find(step.address) is not None):
+        return  # finished between our look and our lease
+    inputs = {name: _found(store, address) for name, address in step.inputs.items()}
+    output = worker.from_first(lambda: store.workspace(step.address))
+    step.stage.run(spec, inputs, output, worker)
+    worker.from_first(lambda: store.commit(step.address, step.origin(spec)))
+
+
+def _found(store: Store, address: str) -> Path:
+    folder = store.find(address)
+    if folder is None:
+        raise RuntimeError(f"{address}: not in {store.root}: an input must be complete and visible on every node")
+    return folder
