@@ -62,7 +62,7 @@ def probability_statistics(
     ``class`` ``p_y`` (its gradient has the wrong sign, for study only), ``predicted`` ``p_k``, ``complement``
     ``1 - p_y``. See ``docs/science.md``.
     """
-    logits = _at_least_float32(logits)
+    logits = at_least_float32(logits)
     top, preds = logits.max(dim=1)
     members = membership(preds, labels, logits.shape[1], ignore_index)
     log_total = logits.logsumexp(dim=1)
@@ -76,9 +76,10 @@ def probability_statistics(
 def hinge_statistics(logits: Tensor, labels: Tensor, *, ignore_index: int = 255) -> Statistics:
     """Counts and sums of the per-pixel Crammer-Singer hinge ``max(0, 1 + max_{j≠y} z_j - z_y)`` (paper section 3.3).
 
-    ``logits`` ``(B, C, H, W)`` are scores before the softmax; ``labels`` ``(B, H, W)``.
+    ``logits`` ``(B, C, H, W)`` are scores before the softmax; ``labels`` ``(B, H, W)``. Rivals that tie share the
+    gradient.
     """
-    logits = _at_least_float32(logits)
+    logits = at_least_float32(logits)
     preds = logits.argmax(dim=1)
     members = membership(preds, labels, logits.shape[1], ignore_index)
     label_index = _safe(labels, ignore_index).unsqueeze(1)
@@ -101,7 +102,8 @@ def _sums(members: Membership, own: Tensor, rival: Tensor) -> Tensor:
     return total[:-1].view(members.shape)
 
 
-def _at_least_float32(logits: Tensor) -> Tensor:
+def at_least_float32(logits: Tensor) -> Tensor:
+    """``logits`` as they are, or in float32 if they were half precision, where a sum over pixels soon overflows."""
     return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
 

@@ -53,9 +53,10 @@ def analytic_gradient(counts: Tensor) -> Tensor:
 
 
 def flip_gains(counts: Tensor) -> Tensor:
-    """``(M, 3)`` true change of the IoU loss when one pixel moves: (-1/U, TP/(U(U-1)), 1/U) for TP, FP, FN.
+    """``(M, 3)`` what the last pixel of each set adds to the IoU loss: (-1/U, TP/(U(U-1)), 1/U) for TP, FP, FN.
 
-    A FN pixel flipped to TP gains 1/U even where the IoU is 0 and the derivative of the IoU loss vanishes.
+    A TP pixel would otherwise be an FN pixel and the reverse; an FP pixel would not be there. An FN pixel flipped to
+    TP gains 1/U even where the IoU is 0 and the derivative of the IoU loss vanishes.
     """
     counts = counts.double()
     union = counts.sum(-1)

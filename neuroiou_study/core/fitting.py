@@ -20,7 +20,7 @@ class Rows:
     counts: Tensor  # (M, 3) |TP|, |FP|, |FN|
     sums: Tensor  # (M, 3) float64
     num_pixels: Tensor  # (M,) valid pixels behind the row
-    image: Tensor  # (M,) which image, or group of images, the row is from
+    image: Tensor  # (M,) which image, or pool of images, the row is from
 
     def __len__(self) -> int:
         return len(self.image)
@@ -44,35 +44,54 @@ def make_rows(counts: Tensor, sums: Tensor, *, images_per_row: int = 1, generato
     """The rows of statistics ``(N, C, 3)`` of N images whose class is in the labels.
 
     With ``images_per_row`` > 1 random groups of so many images are added up first: the rows that a loss with
-    ``aggregate="batch"`` meets.
+    ``aggregate="batch"`` meets. There are as many groups as images, and groups that share an image have the same
+    ``Rows.image``. Raises ValueError if there are fewer than ``2 * images_per_row`` images.
     """
-    if images_per_row > 1:
-        counts, sums = (_add_groups(value, images_per_row, generator.get_state()) for value in (counts, sums))
+    members, pool = _groups(len(counts), images_per_row, generator)
+    counts, sums = counts[members].sum(1), sums[members].sum(1)
     present = in_labels(counts)
-    num_images, num_classes = present.shape
-    image = torch.arange(num_images).unsqueeze(1).expand(num_images, num_classes)
-    num_pixels = valid_pixels(counts).unsqueeze(1).expand(num_images, num_classes)
+    image = pool.unsqueeze(1).expand(present.shape)
+    num_pixels = valid_pixels(counts).unsqueeze(1).expand(present.shape)
     return Rows(counts[present], sums[present], num_pixels[present], image[present])
 
 
-def _add_groups(values: Tensor, size: int, state: Tensor) -> Tensor:
-    """``(N, C, 3)`` → ``(N, C, 3)``: image i and ``size - 1`` random others; equal states give equal groups."""
-    generator = torch.Generator()
-    generator.set_state(state)
-    others = [torch.randperm(len(values), generator=generator) for _ in range(size - 1)]
-    return values + sum((values[other] for other in others), start=torch.zeros_like(values))
+def _groups(num_images: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The images of N groups ``(N, size)``, and the pool ``(N,)`` that each group is drawn from.
+
+    No image is in two pools, so that rows can be split by pool without an image on both sides.
+    """
+    if size == 1:
+        return torch.arange(num_images).unsqueeze(1), torch.arange(num_images)
+    if num_images < 2 * size:
+        raise ValueError(
+            f"images_per_row: {size}: at most half of the {num_images} images: lower it or use more images"
+        )
+    pools = torch.randperm(num_images, generator=generator).tensor_split(max(2, num_images // (2 * size)))
+    # In a pool of images a, b, c, d the groups of two are ab, bc, cd, da.
+    members = [torch.stack([pool.roll(-step) for step in range(size)], dim=1) for pool in pools]
+    sizes = torch.tensor([len(pool) for pool in pools])
+    return torch.cat(members), torch.arange(len(pools)).repeat_interleave(sizes)
 
 
 @dataclass(frozen=True)
 class FitSettings:
-    """How a surrogate is fitted; every number *assumed* unless said otherwise."""
+    """How a surrogate is fitted: AdamW with decoupled weight decay, a cosine schedule, early stopping.
+
+    *Measured* (inputs ``prob3`` at scale ``union``; D of nine small U-Nets on shapes and CamVid; three seeds each):
+    with this ``lr``, ``batch_size`` and ``weight_decay`` all gradient signs are right in all unseen rows, and R² is
+    .985 to .999. Without weight decay the fit is closer, R² up to +.011, and the signs are worse, down to .59: the
+    three sums are nearly collinear, and a closer fit exploits what sets them apart. Depths 1 to 6 and widths 16 to 256
+    are as good, unless the network behind D calls every pixel background. Scales ``raw`` and ``pixels`` fit better
+    with a ``weight_decay`` of 0.1. The other numbers are *assumed*.
+    """
 
     lr: float = 3e-3
     epochs: int = 200
-    batch_size: int = 256
+    batch_size: int = 64
     patience: int = 30
     held_out_fraction: float = 0.2
     seed: int = 0
+    weight_decay: float = 1.0
 
 
 class Fit(NamedTuple):
@@ -88,14 +107,15 @@ def split_by_image(rows: Rows, fraction: float, generator: torch.Generator) -> t
     """The rows to fit and the rows held out. Whole images go to one side: the rows of an image are alike."""
     images = rows.image.unique()
     shuffled = images[torch.randperm(len(images), generator=generator)]
-    held_out = torch.isin(rows.image, shuffled[: max(1, round(fraction * len(images)))])
+    num_held_out = min(max(1, round(fraction * len(images))), len(images) - 1)
+    held_out = torch.isin(rows.image, shuffled[:num_held_out])
     return rows.select(~held_out), rows.select(held_out)
 
 
 def fit_surrogate(rows: Rows, config: SurrogateConfig, settings: FitSettings) -> Fit:
     """A surrogate fitted to ``rows`` by mean squared error, as it was when the error on held-out images was least.
 
-    Deterministic for a seed. Raises ValueError if ``rows`` has fewer than two images.
+    Deterministic for a seed. Raises ValueError if ``rows`` has fewer than two images or no epoch had a finite error.
     """
     if len(rows.image.unique()) < 2:
         raise ValueError("fit_surrogate: rows of one image: at least two images, one is held out: use more images")
@@ -122,7 +142,7 @@ class _Best:
 
 
 def _descend(surrogate: Surrogate, seen: Rows, held_out: Rows, settings: FitSettings, order: torch.Generator) -> Fit:
-    optimizer = torch.optim.Adam(surrogate.net.parameters(), lr=settings.lr)
+    optimizer = torch.optim.AdamW(surrogate.net.parameters(), lr=settings.lr, weight_decay=settings.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs)
     features, targets = _examples(surrogate, seen)
     unseen = _examples(surrogate, held_out)
@@ -135,6 +155,8 @@ def _descend(surrogate: Surrogate, seen: Rows, held_out: Rows, settings: FitSett
         schedule.step()
         if best.should_stop(epoch, _mse(surrogate, *unseen)):
             break
+    if best.epoch == 0:
+        raise ValueError(f"fit_surrogate: no epoch had a finite held-out error: lower lr, which is {settings.lr}")
     surrogate.load_state_dict(best.weights)
     return Fit(surrogate, held_out, best.epoch, best.mse)
 

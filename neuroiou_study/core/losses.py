@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from neuroiou_study.core.counts import membership
+from neuroiou_study.core.counts import at_least_float32, membership
 from neuroiou_study.core.reduction import RowLoss, SegmentationLoss
 
 
@@ -24,6 +24,7 @@ class CrossEntropyLoss(SegmentationLoss):
         self.register_buffer("class_weights", weights)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        logits = at_least_float32(logits)
         weights = None if self.class_weights is None else self.class_weights.to(logits.dtype)
         total = F.cross_entropy(logits, labels, weight=weights, ignore_index=self.ignore_index, reduction="sum")
         return self.mean(total, self._weight(labels, weights))
@@ -40,6 +41,7 @@ class SoftIoULoss(RowLoss):
     """
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        logits = at_least_float32(logits)
         probs = logits.softmax(dim=1) * (labels != self.ignore_index).unsqueeze(1)
         num_classes = logits.shape[1]
         own = membership(labels, labels, num_classes, self.ignore_index)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from neuroiou_study.core.counts import at_least_float32
 from neuroiou_study.core.reduction import RowLoss
 from neuroiou_study.core.surrogate import Surrogate
 
@@ -32,6 +33,7 @@ class NeuroIoULoss(RowLoss):
         self.surrogate = surrogate.requires_grad_(False)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        logits = at_least_float32(logits)
         statistics = self.surrogate.config.inputs.statistics(logits, labels, self.ignore_index)
         return self.mean_over_rows(*statistics).to(logits.dtype)
 
@@ -51,7 +53,11 @@ class NeuroIoULoss(RowLoss):
 
         Raises FileNotFoundError or ValueError as :meth:`Surrogate.load` does.
         """
-        settings = json.loads((Path(folder) / LOSS_FILE).read_text())
-        if ignore_index is not None:
-            settings["ignore_index"] = ignore_index
-        return cls(Surrogate.load(folder), **settings)
+        path = Path(folder) / LOSS_FILE
+        try:
+            saved = json.loads(path.read_text())
+            aggregate, saved_ignore_index = saved["aggregate"], saved["ignore_index"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path}: {error}: must hold a loss's settings: export the loss again") from error
+        chosen = saved_ignore_index if ignore_index is None else ignore_index
+        return cls(Surrogate.load(folder), aggregate=aggregate, ignore_index=chosen)

@@ -28,7 +28,7 @@ class SegmentationLoss(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss, a scalar."""
+        """The loss, a scalar in the precision of the logits, at least float32."""
 
     def mean(self, total: Tensor, weight: Tensor) -> Tensor:
         """``total / weight``, both scalars added over the workers; 0 where the weight is 0."""

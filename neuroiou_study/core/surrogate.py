@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -58,7 +59,8 @@ class SurrogateNet(nn.Module):
     """A fully connected network ``(M, F)`` → ``(M,)`` on z-scored features, with a linear output (paper eq. 4).
 
     With ``signs`` ``(F,)`` it is monotone: non-decreasing in the features with sign 1 and non-increasing in those
-    with -1, for every value of its weights.
+    with -1, for every value of its weights. Half of its units then bend down, ``-S(-x)``: with units that all bend up,
+    as softplus does, weights of one sign make a convex function, and the IoU loss is none (*measured*: R² .97 → .98).
     """
 
     mean: Tensor
@@ -72,7 +74,9 @@ class SurrogateNet(nn.Module):
         self.register_buffer("mean", torch.zeros(sizes[0]))
         self.register_buffer("std", torch.ones(sizes[0]))
         self.register_buffer("signs", signs, persistent=False)
-        if signs is not None:
+        if signs is None:
+            self._start_flat()
+        else:
             self._start_with_bounded_positive_weights()
 
     def standardise(self, features: Tensor) -> None:
@@ -86,13 +90,26 @@ class SurrogateNet(nn.Module):
         hidden = hidden if self.signs is None else hidden * self.signs
         *inner, last = self.layers
         for layer in inner:
-            hidden = self.activation(self._linear(layer, hidden))
+            hidden = self._activated(self._linear(layer, hidden))
         return self._linear(last, hidden).squeeze(-1)
+
+    def _activated(self, hidden: Tensor) -> Tensor:
+        if self.signs is None:
+            return self.activation(hidden)
+        up, down = hidden.tensor_split(2, dim=-1)
+        return torch.cat([self.activation(up), -self.activation(-down)], dim=-1)
 
     def _linear(self, layer: nn.Module, hidden: Tensor) -> Tensor:
         assert isinstance(layer, nn.Linear)
         weight = layer.weight if self.signs is None else layer.weight.abs()
         return F.linear(hidden, weight, layer.bias)
+
+    def _start_flat(self) -> None:
+        # Where D says nothing about a direction, a random start would leave a random gradient in it.
+        last = self.layers[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
 
     def _start_with_bounded_positive_weights(self) -> None:
         # Weights of one sign add up: the default start would grow by √fan_in / 2 in every layer.
@@ -136,23 +153,24 @@ class Surrogate(nn.Module):
         """
         folder = Path(folder)
         surrogate = cls(_read_config(folder / CONFIG_FILE))
-        weights = load_file(folder / WEIGHTS_FILE)
         try:
-            surrogate.load_state_dict(weights)
-        except RuntimeError as error:
+            surrogate.load_state_dict(load_file(folder / WEIGHTS_FILE))
+        except (RuntimeError, SafetensorError) as error:
             rule = f"must hold the weights that {CONFIG_FILE} describes"
             raise ValueError(f"{folder / WEIGHTS_FILE}: {error}: {rule}: export the surrogate again") from error
         return surrogate
 
 
 def _read_config(path: Path) -> SurrogateConfig:
-    document = json.loads(path.read_text())
-    if document.pop("format", None) != FORMAT_VERSION:
-        raise ValueError(f"{path}: format: must be {FORMAT_VERSION}: export the surrogate again")
     try:
+        document = json.loads(path.read_text())
+        if document.pop("format") != FORMAT_VERSION:
+            raise ValueError(f"format must be {FORMAT_VERSION}")
         return SurrogateConfig(inputs=Inputs(**document.pop("inputs")), **document)
-    except (TypeError, KeyError) as error:
-        raise ValueError(f"{path}: {error}: must hold a surrogate's configuration: export it again") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: {error}: must hold a surrogate's configuration: export the surrogate again"
+        ) from error
 
 
 def num_parameters(config: SurrogateConfig) -> int:

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from neuroiou_study.spec.base import Spec
+from neuroiou_study.spec.base import Spec, broken
 from neuroiou_study.spec.ranges import Range, Scalar
-from neuroiou_study.spec.trial import EvaluateSpec, LossSpec, TrialSpec
+from neuroiou_study.spec.trial import EvaluateSpec, FinetuneSpec, LossSpec, TrialSpec
 
 SURROGATE_ARM = "neuroiou"
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=48)]
@@ -30,7 +30,9 @@ class ResourcesSpec(Spec):
     workers: int = Field(1, ge=1)
     """Workers of a trial; two or more run in Ray Train with DistributedDataParallel."""
     cpus_per_worker: float = Field(1, gt=0)
+    """Processor cores that a worker reserves."""
     gpus_per_worker: float = Field(0, ge=0)
+    """GPUs that a worker reserves; a fraction shares one."""
     trials_at_once: int | None = Field(None, ge=1)
     """Unset: as many as the cluster holds."""
     shared_workers: int | None = Field(None, ge=1)
@@ -60,7 +62,9 @@ class SuccessiveHalvingPrunerSpec(Spec):
 
     name: Literal["successive_halving"]
     min_epochs: int = Field(1, ge=1)
+    """The epoch of the first rung; *assumed*."""
     reduction_factor: int = Field(3, ge=2)
+    """Each rung is so many times later than the one before; *assumed*."""
 
 
 PrunerSpec = Annotated[NoPrunerSpec | MedianPrunerSpec | SuccessiveHalvingPrunerSpec, Field(discriminator="name")]
@@ -81,37 +85,52 @@ class StudySpec(TrialSpec):
     search_seed: int = Field(0, ge=0)
     """Seed of the sampler."""
     pruner: PrunerSpec = MedianPrunerSpec(name="median")
+    """What ends a trial that will not win."""
     budget: BudgetSpec = BudgetSpec()
     resources: ResourcesSpec = ResourcesSpec()
 
     @field_validator("search")
     @classmethod
     def _fixed_fields_are_not_searched(cls, search: dict[str, Range]) -> dict[str, Range]:
-        for name in search:
+        for name, bounds in search.items():
             if name.split(".")[0] in ("data", "evaluate", "seed"):
-                raise ValueError(f"{name}: is the same for all trials of a study: list seeds under seeds, or remove it")
+                rule = "is the same for all trials of a study: list seeds under seeds, or remove it"
+                raise broken(bounds.corners, rule, (name,))
+            if name.startswith("finetune.loss"):
+                raise broken(bounds.corners, "each arm has one loss: list other losses under controls", (name,))
         return search
+
+    @field_validator("finetune")
+    @classmethod
+    def _first_arm_is_learned(cls, finetune: FinetuneSpec) -> FinetuneSpec:
+        if finetune.loss.name != "neuroiou":
+            rule = "the study's own loss is the learned one, neuroiou: list other losses under controls"
+            raise broken(finetune.loss.name, rule, ("loss", "name"))
+        return finetune
 
     @field_validator("evaluate")
     @classmethod
     def _val_is_opened_once(cls, evaluate: EvaluateSpec) -> EvaluateSpec:
         if evaluate.split != "select":
-            raise ValueError("split: trials are compared on select; the study itself opens val at its end: remove it")
+            rule = "trials are compared on select; the study itself opens val at its end: remove it"
+            raise broken(evaluate.split, rule, ("split",))
         return evaluate
 
     @field_validator("controls")
     @classmethod
     def _controls_are_unlearned(cls, controls: dict[str, LossSpec]) -> dict[str, LossSpec]:
         for name, loss in controls.items():
-            if name == SURROGATE_ARM or loss.name == "neuroiou":
-                raise ValueError(f"{name}: a control is a loss that is not learned, under another name: change it")
+            if name == SURROGATE_ARM:
+                raise broken(loss.name, "this name is the learned loss's: choose another", (name,))
+            if loss.name == "neuroiou":
+                raise broken(loss.name, "a control is a loss that is not learned: change it", (name, "name"))
         return controls
 
     @field_validator("seeds")
     @classmethod
     def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(seeds)) < len(seeds):
-            raise ValueError("a seed may stand once: remove the repeated one")
+            raise broken(list(seeds), "a seed may stand once: remove the repeated one")
         return seeds
 
     @property
@@ -123,16 +142,24 @@ class StudySpec(TrialSpec):
         """The ranges that an arm is searched over: a control has no surrogate and its loss is given."""
         if arm == SURROGATE_ARM:
             return self.search
-        foreign = ("fit_surrogate.", "collect_pairs.", "finetune.loss.")
+        foreign = ("fit_surrogate.", "collect_pairs.")
         return {name: bounds for name, bounds in self.search.items() if not name.startswith(foreign)}
 
+    def num_trials(self, arm: str) -> int:
+        """How many trials an arm is to have: one if nothing of it is searched, since they would all be equal."""
+        return self.budget.max_trials if self.ranges(arm) else 1
+
     def sample(self, values: Mapping[str, Scalar], *, arm: str = SURROGATE_ARM, seed: int | None = None) -> TrialSpec:
-        """The complete trial of ``arm`` with ``values`` under their dotted names and, if given, another seed."""
+        """The complete trial of ``arm`` with ``values`` under their dotted names and, if given, another seed.
+
+        Raises KeyError with the first name that has no place, and ValidationError if the trial would be wrong.
+        """
         document = self.model_dump(include=set(TrialSpec.model_fields))
         if arm != SURROGATE_ARM:
             document["finetune"]["loss"] = self.controls[arm].model_dump()
-        for name, value in values.items():
-            put(document, name, value)
+        # A name goes first: it clears what belonged to another.
+        for name, value in sorted(values.items(), key=lambda item: not item[0].endswith(".name")):
+            _put(document, name, value)
         return TrialSpec.model_validate(document if seed is None else {**document, "seed": seed})
 
     @property
@@ -143,11 +170,13 @@ class StudySpec(TrialSpec):
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
-def put(document: dict[str, Any], name: str, value: object) -> None:
-    """Set the field under a dotted ``name`` of a nested ``document``. Raises KeyError if a parent is missing."""
+def _put(document: dict[str, Any], name: str, value: object) -> None:
+    """Set the field under a dotted ``name``; a new kind of loss, optimiser… starts from the defaults of its kind."""
     *parents, last = name.split(".")
     for parent in parents:
-        document = document[parent]
-        if not isinstance(document, dict):
+        if not isinstance(document.get(parent), dict):
             raise KeyError(name)
+        document = document[parent]
+    if last == "name" and document.get(last) != value:
+        document.clear()
     document[last] = value

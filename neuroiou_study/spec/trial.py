@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from neuroiou_study.spec.base import Spec
+from neuroiou_study.spec.base import Spec, broken
 
 Size = Annotated[tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]], Field(strict=False)]
 LearningRate = Annotated[float, Field(gt=0, le=10)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+ClassWeights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(strict=False)]
 
 
 class ShapesSpec(Spec):
@@ -89,7 +90,7 @@ class WeightedCrossEntropySpec(Spec):
     """Cross-entropy with a weight for each class."""
 
     name: Literal["weighted_cross_entropy"]
-    class_weights: Literal["median_frequency"] | Annotated[tuple[float, ...], Field(strict=False)] = "median_frequency"
+    class_weights: Literal["median_frequency"] | ClassWeights = "median_frequency"
     """``median_frequency`` computes them from the training labels; or a number for each class."""
 
 
@@ -126,6 +127,7 @@ class TrainingSpec(Spec):
     lr: LearningRate = 1e-3
     """Learning rate; *assumed*: search it."""
     optimizer: OptimizerSpec = AdamWSpec()
+    """What turns gradients into steps; *assumed*."""
 
 
 class PretrainSpec(TrainingSpec):
@@ -134,6 +136,7 @@ class PretrainSpec(TrainingSpec):
     epochs: int = Field(40, ge=1)
     """Cut it short for a start with dead classes, where losses differ most; *assumed*."""
     loss: PretrainLossSpec = CrossEntropySpec(name="cross_entropy")
+    """*Cited*: cross-entropy."""
 
 
 class CollectPairsSpec(Spec):
@@ -180,7 +183,8 @@ class FitSurrogateSpec(Spec):
     @model_validator(mode="after")
     def _monotone_needs_monotone_activation(self) -> "FitSurrogateSpec":
         if self.monotone and self.activation == "silu":
-            raise ValueError("a monotone surrogate needs a monotone activation: use softplus, relu or tanh")
+            rule = "a monotone surrogate needs a monotone activation: use softplus, relu or tanh"
+            raise broken(self.activation, rule, ("activation",))
         return self
 
 
@@ -190,6 +194,7 @@ class FinetuneSpec(TrainingSpec):
     epochs: int = Field(10, ge=1)
     """*Assumed*."""
     loss: LossSpec = NeuroIoUSpec(name="neuroiou")
+    """The loss under study."""
 
 
 class EvaluateSpec(Spec):
@@ -205,8 +210,10 @@ class TrialSpec(Spec):
     """One trial, complete: what to train, on what, with which loss, from which random numbers."""
 
     data: DataSpec
+    """What is trained on, chosen with and decided with."""
     model: UNetSpec = UNetSpec(name="unet")
     seed: int = Field(0, ge=0)
+    """Decides weights, order and augmentation. In a study, ``seeds`` takes its place."""
     pretrain: PretrainSpec = PretrainSpec()
     collect_pairs: CollectPairsSpec = CollectPairsSpec()
     fit_surrogate: FitSurrogateSpec = FitSurrogateSpec()

@@ -45,7 +45,7 @@ def dataset(spec: DataSpec, split: Split) -> SegmentationDataset:
 
 def model(spec: UNetSpec, num_classes: int, seed: int) -> nn.Module:
     """A network with random weights that depend on ``seed`` alone."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return UNet(num_classes, width=spec.width, levels=spec.levels)
 

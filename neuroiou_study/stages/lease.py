@@ -1,7 +1,9 @@
 """A lease: the right to make something alone, which ends when its holder dies.
 
-A lease is a numbered file that its holder touches every few seconds. Whoever finds the highest number abandoned takes
-over by creating the next number, which only one can do. The same protocol needs nothing but create-if-absent.
+A lease is a numbered file that its holder touches every few seconds. Whoever finds the highest number released or
+abandoned takes over by creating the next number, which only one can do. The highest number is never removed, so that
+no number is given twice: one who looked long ago creates a number that is not the highest, sees so, and steps back.
+The protocol needs nothing of a file system but create-if-absent.
 """
 
 import contextlib
@@ -9,7 +11,6 @@ import json
 import os
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,8 @@ from types import TracebackType
 HEARTBEAT_SECONDS = 5.0
 ABANDONED_AFTER_SECONDS = 60.0
 """*Assumed*: a stopped disk or a long garbage collection must not look like a death."""
+
+_RELEASED = "null\n"
 
 
 class Lease:
@@ -32,7 +35,9 @@ class Lease:
         """Give the lease up, once."""
         self._released.set()
         self._thread.join()
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError), self._path.open("r+") as file:
+            file.write(_RELEASED)
+            file.truncate()
 
     def __enter__(self) -> "Lease":
         return self
@@ -42,31 +47,36 @@ class Lease:
 
     def _keep_alive(self) -> None:
         while not self._released.wait(HEARTBEAT_SECONDS):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # a file server that is away for a moment
                 os.utime(self._path)
 
 
 def try_lease(name: Path) -> Lease | None:
     """The lease called ``name``, or None while somebody alive has it."""
     name.parent.mkdir(parents=True, exist_ok=True)
-    held = sorted(_numbers(name))
-    if held and not _is_abandoned(_file(name, held[-1])):
+    last = max(_numbers(name), default=0)
+    if last and not _is_free(_file(name, last)):
         return None
-    mine = _file(name, held[-1] + 1 if held else 1)
-    if not _create(mine):
+    mine = last + 1
+    if not _create(_file(name, mine)):
         return None
-    for number in held:
-        _file(name, number).unlink(missing_ok=True)
-    return Lease(mine)
+    numbers = list(_numbers(name))
+    if max(numbers) > mine:
+        _file(name, mine).unlink(missing_ok=True)
+        return None
+    for number in numbers:
+        if number < mine:
+            _file(name, number).unlink(missing_ok=True)
+    return Lease(_file(name, mine))
 
 
 def holder(name: Path) -> str | None:
     """Who has the lease called ``name``, for a person to read; None if nobody has."""
-    numbers = sorted(_numbers(name))
-    if not numbers:
+    last = max(_numbers(name), default=0)
+    if not last or _is_free(_file(name, last)):
         return None
-    with contextlib.suppress(FileNotFoundError, ValueError):
-        owner = json.loads(_file(name, numbers[-1]).read_text())
+    with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
+        owner = json.loads(_file(name, last).read_text())
         return f"process {owner['pid']} on {owner['host']}"
     return "somebody"
 
@@ -89,16 +99,22 @@ def _create(path: Path) -> bool:
     return True
 
 
-def _is_abandoned(path: Path) -> bool:
+def _is_free(path: Path) -> bool:
+    """Has the holder released the lease, or died?"""
     try:
-        if time.time() - path.stat().st_mtime > ABANDONED_AFTER_SECONDS:
+        if _now(path.parent) - path.stat().st_mtime > ABANDONED_AFTER_SECONDS:
             return True
         owner = json.loads(path.read_text())
-    except FileNotFoundError:
-        return True
-    except ValueError:
-        return False  # being written this moment
-    return owner["host"] == socket.gethostname() and not _is_alive(owner["pid"])
+    except (FileNotFoundError, ValueError):
+        return False  # taken over or being written this moment
+    return owner is None or (owner["host"] == socket.gethostname() and not _is_alive(owner["pid"]))
+
+
+def _now(folder: Path) -> float:
+    """The file server's time, by which it also dates a heartbeat: the clocks of hosts differ."""
+    clock = folder / ".clock"
+    clock.touch()
+    return clock.stat().st_mtime
 
 
 def _is_alive(pid: int) -> bool:

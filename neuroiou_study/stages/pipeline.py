@@ -4,6 +4,7 @@ Equal work has an equal address: the hash of the fields that a stage reads, of i
 version. So cross-entropy pretraining runs once for a whole study, and a restart continues where it stopped.
 """
 
+import contextlib
 import hashlib
 import json
 import time
@@ -13,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from neuroiou_study.spec.trial import NeuroIoUSpec, TrialSpec
-from neuroiou_study.stages.backend import Worker
+from neuroiou_study.stages.backend import Pruned, Worker
 from neuroiou_study.stages.collect_pairs import collect_pairs
 from neuroiou_study.stages.evaluate import evaluate
 from neuroiou_study.stages.finetune import finetune
 from neuroiou_study.stages.fit_surrogate import fit_surrogate
-from neuroiou_study.stages.lease import Lease
 from neuroiou_study.stages.pretrain import pretrain
 from neuroiou_study.stages.store import Store
 
@@ -98,31 +98,32 @@ def run_stages(spec: TrialSpec, store: Store, worker: Worker, names: Sequence[st
 
 
 def _complete(step: PlannedStage, spec: TrialSpec, store: Store, worker: Worker) -> None:
-    lease: Lease | None = None
+    with contextlib.ExitStack() as held:
 
-    def turn() -> str:
-        nonlocal lease
-        if store.find(step.address) is None:
+        def turn() -> str:
+            if store.find(step.address) is not None:
+                return "done"
             lease = store.try_lease(step.address)
-            return "wait" if lease is None else "make"
-        return "done"
+            if lease is None:
+                return "wait"
+            held.enter_context(lease)
+            # Again, under the lease: it may have been finished between our look and our turn.
+            return "make" if store.find(step.address) is None else "done"
 
-    while (decision := worker.from_first(turn)) == "wait":
-        time.sleep(POLL_SECONDS)
-    if decision == "make":
-        try:
+        while (decision := worker.from_first(turn)) == "wait":
+            time.sleep(POLL_SECONDS)
+        if decision == "make":
             _make(step, spec, store, worker)
-        finally:
-            if lease is not None:
-                lease.release()
 
 
 def _make(step: PlannedStage, spec: TrialSpec, store: Store, worker: Worker) -> None:
-    if worker.from_first(lambda: store.find(step.address) is not None):
-        return  # finished between our look and our lease
     inputs = {name: _found(store, address) for name, address in step.inputs.items()}
     output = worker.from_first(lambda: store.workspace(step.address))
-    step.stage.run(spec, inputs, output, worker)
+    try:
+        step.stage.run(spec, inputs, output, worker)
+    except Pruned:
+        worker.from_first(lambda: store.give_up(step.address))
+        raise
     worker.from_first(lambda: store.commit(step.address, step.origin(spec)))
 
 

@@ -2,8 +2,11 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from math import isnan, nan
 from pathlib import Path
 from typing import Literal
+
+from pydantic import ConfigDict
 
 from neuroiou_study.spec import SURROGATE_ARM, Scalar, StudySpec, TrialSpec
 from neuroiou_study.spec.base import Spec
@@ -32,6 +35,8 @@ class Assignment(Spec):
 class SeedRun(Spec):
     """What one seed of a trial left: addresses of its complete stages, and the history of its fine-tuning."""
 
+    model_config = ConfigDict(allow_inf_nan=True)  # a mean IoU is NaN where no class is
+
     seed: int
     stages: dict[str, str]
     history: list[dict[str, float]]
@@ -39,6 +44,8 @@ class SeedRun(Spec):
 
 class TrialRecord(Spec):
     """A trial that has ended. ``score`` is the mean over the seeds of the last epoch's mean IoU on ``select``."""
+
+    model_config = ConfigDict(allow_inf_nan=True)
 
     assignment: Assignment
     state: State
@@ -58,12 +65,17 @@ class StudyRecords:
 
     def __init__(self, study: StudySpec, store: Store) -> None:
         self.folder = store.study_folder(study.identity)
+        self._study = study
         self._trials = self.folder / "trials"
-        self._trials.mkdir(exist_ok=True)
-        write_json(self.folder / "study.json", study.model_dump(mode="json"))
+
+    def begin(self) -> None:
+        """Make the folder and write ``study.json``, the study as it is run now."""
+        self._trials.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / "study.json", self._study.model_dump(mode="json"))
 
     def write(self, record: TrialRecord) -> None:
         """Record ``record``; a record of the same trial is replaced."""
+        self._trials.mkdir(parents=True, exist_ok=True)
         write_json(self._path(record.assignment), record.model_dump(mode="json"))
 
     def find(self, assignment: Assignment) -> TrialRecord | None:
@@ -73,10 +85,16 @@ class StudyRecords:
 
     def __iter__(self) -> Iterator[TrialRecord]:
         """Every record, by arm and number."""
-        return (_read(path) for path in sorted(self._trials.glob("*.json")))
+        records = (_read(path) for path in self._trials.glob("*.json"))
+        return iter(sorted(records, key=lambda record: (record.assignment.arm, record.assignment.number)))
 
     def _path(self, assignment: Assignment) -> Path:
         return self._trials / f"{assignment.name}.json"
+
+
+def driver_lease(study: StudySpec) -> str:
+    """The lease that the one driver of ``study`` holds."""
+    return f"study-{study.identity}"
 
 
 def _read(path: Path) -> TrialRecord:
@@ -85,5 +103,9 @@ def _read(path: Path) -> TrialRecord:
 
 def best_of(records: Iterable[TrialRecord], arm: str) -> TrialRecord | None:
     """The complete trial of ``arm`` with the highest score, the earlier one of equals; None if there is none."""
-    complete = [r for r in records if r.assignment.arm == arm and r.state == "complete" and r.score is not None]
-    return max(complete, key=lambda record: record.score or 0.0, default=None)
+    complete = [r for r in records if r.assignment.arm == arm and r.state == "complete" and not isnan(_score(r))]
+    return max(complete, key=_score, default=None)
+
+
+def _score(record: TrialRecord) -> float:
+    return nan if record.score is None else record.score

@@ -20,7 +20,8 @@ from neuroiou_study.stages.backend import Progress, Worker
 
 MODEL_FILE = "model.safetensors"
 HISTORY_FILE = "history.jsonl"
-CHECKPOINT_FILE = "checkpoint.pt"
+CHECKPOINT_FILE = ".checkpoint.pt"
+"""Hidden: the store keeps it for a resumption and removes it when the stage is complete."""
 
 Row = dict[str, float]
 
@@ -39,29 +40,39 @@ def train_network(
     ``history.jsonl`` has a row an epoch: ``epoch`` from 1, ``loss`` (mean of the steps), ``select_miou``. A checkpoint
     found in ``output`` is continued, with its history reported again. Raises Pruned if the worker's listener asks.
     """
+    training, select = build.dataset(spec.data, "train"), build.dataset(spec.data, "select")
     loss_fn.to(worker.device).sum_over_workers = worker.sum
     network = worker.prepare_model(model)
     optimizer = build.optimizer(settings.optimizer, network, settings.lr)
-    history = _resume(output / CHECKPOINT_FILE, model, optimizer)
+    history = _resume(output / CHECKPOINT_FILE, model, optimizer, worker)
+
+    def report(row: Row) -> None:
+        metrics = {name: value for name, value in row.items() if name != "epoch"}
+        worker.report(Progress(stage, spec.seed, int(row["epoch"]), settings.epochs, metrics))
+
     for row in history:
-        worker.report(_progress(stage, spec, settings, row))
+        report(row)
     for epoch in range(len(history) + 1, settings.epochs + 1):
-        loss = train_epoch(network, _batches(settings, spec, epoch, worker), loss_fn, optimizer, worker.device)
-        score = mean_iou(count_images(model, build.dataset(spec.data, "select"), settings.batch_size, worker).sum(0))
+        batches = _batches(training, settings, spec.seed, epoch, worker)
+        loss = train_epoch(network, batches, loss_fn, optimizer, worker.device)
+        score = mean_iou(count_images(model, select, settings.batch_size, worker).sum(0))
         history.append({"epoch": epoch, "loss": loss, "select_miou": score})
         if worker.is_first:
             _save_checkpoint(output, model, optimizer, history)
-        worker.report(_progress(stage, spec, settings, history[-1]))
+        report(history[-1])
     if worker.is_first:
+        # Again: a maker that was killed between checkpoint and history had its last row in the checkpoint only.
+        _write_history(output, history)
         save_file(model.state_dict(), output / MODEL_FILE)
-        (output / CHECKPOINT_FILE).unlink()
 
 
-def _batches(settings: TrainingSpec, spec: TrialSpec, epoch: int, worker: Worker) -> Iterator[Batch]:
+def _batches(
+    training: SegmentationDataset, settings: TrainingSpec, seed: int, epoch: int, worker: Worker
+) -> Iterator[Batch]:
     return training_batches(
-        build.dataset(spec.data, "train"),
+        training,
         settings.batch_size,
-        seed=spec.seed,
+        seed=seed,
         epoch=epoch,
         shard=worker.shard,
         loader_workers=worker.loader_workers,
@@ -88,24 +99,28 @@ def read_history(folder: Path) -> list[Row]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
-def _progress(stage: str, spec: TrialSpec, settings: TrainingSpec, row: Row) -> Progress:
-    metrics = {name: value for name, value in row.items() if name != "epoch"}
-    return Progress(stage, spec.seed, int(row["epoch"]), settings.epochs, metrics)
-
-
-def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> list[Row]:
-    if not path.is_file():
-        return []
-    checkpoint: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-    model.load_state_dict(checkpoint["model"])
-    optimizer.load_state_dict(checkpoint["optimizer"])
-    history: list[Row] = checkpoint["history"]
+def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, worker: Worker) -> list[Row]:
+    history: list[Row] = []
+    if path.is_file():
+        checkpoint: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        model.load_state_dict(checkpoint["model"])
+        optimizer.load_state_dict(checkpoint["optimizer"])
+        history = checkpoint["history"]
+    # Also keeps the first worker from finishing, and removing the checkpoint, before the others have read it.
+    if worker.sum(torch.tensor(len(history))) != worker.shard.world_size * len(history):
+        raise RuntimeError(f"{path}: seen by some workers only: all nodes must share one store: check its mounts")
     return history
 
 
 def _save_checkpoint(output: Path, model: nn.Module, optimizer: torch.optim.Optimizer, history: list[Row]) -> None:
     checkpoint = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history}
-    temporary = output / f".{CHECKPOINT_FILE}"
+    temporary = output / f".new{CHECKPOINT_FILE}"
     torch.save(checkpoint, temporary)
     temporary.replace(output / CHECKPOINT_FILE)
-    (output / HISTORY_FILE).write_text("".join(json.dumps(row) + "\n" for row in history))
+    _write_history(output, history)
+
+
+def _write_history(output: Path, history: list[Row]) -> None:
+    temporary = output / f".{HISTORY_FILE}"
+    temporary.write_text("".join(json.dumps(row) + "\n" for row in history))
+    temporary.replace(output / HISTORY_FILE)

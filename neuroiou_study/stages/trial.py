@@ -11,7 +11,7 @@ from neuroiou_study.stages.backend import Pruned, Worker
 from neuroiou_study.stages.pipeline import STAGES, plan, run_stages
 from neuroiou_study.stages.records import Assignment, SeedRun, State, StudyRecords, TrialRecord, best_of
 from neuroiou_study.stages.store import Store
-from neuroiou_study.stages.train_network import CHECKPOINT_FILE, read_history
+from neuroiou_study.stages.train_network import read_history
 
 FAILURES = (RuntimeError, ValueError, OSError)
 """What ends one trial and not the study: a diverged loss, memory, a file that went away."""
@@ -43,7 +43,7 @@ def make_record(
     study: StudySpec, assignment: Assignment, store: Store, state: State, error: str | None, seconds: float
 ) -> TrialRecord:
     """The record of a trial that ended in ``state`` after ``seconds`` of this attempt."""
-    runs = [_seed_run(spec, store, state) for spec in assignment.specs(study)]
+    runs = [_seed_run(spec, store) for spec in assignment.specs(study)]
     scores = [run.history[-1]["select_miou"] for run in runs if run.history]
     return TrialRecord(
         assignment=assignment,
@@ -55,12 +55,10 @@ def make_record(
     )
 
 
-def _seed_run(spec: TrialSpec, store: Store, state: State) -> SeedRun:
+def _seed_run(spec: TrialSpec, store: Store) -> SeedRun:
     planned = plan(spec)
-    complete = {name: step.address for name, step in planned.items() if store.find(step.address)}
+    complete = {name: step.address for name, step in planned.items() if store.has(step.address)}
     folder = store.started(planned["finetune"].address)
-    if folder is not None and state == "pruned":
-        (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return SeedRun(seed=spec.seed, stages=complete, history=read_history(folder) if folder else [])
 
 

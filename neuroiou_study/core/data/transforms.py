@@ -34,4 +34,5 @@ def resize(
         return image, labels
     small_image = Image.fromarray(image).resize((width, height), Image.Resampling.BOX)
     small_labels = Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST)
-    return np.asarray(small_image), np.asarray(small_labels)
+    # np.asarray would share Pillow's read-only buffer, which torch cannot take.
+    return np.array(small_image), np.array(small_labels)

@@ -1,0 +1,5 @@
+"""``python -m neuroiou_study``."""
+
+from neuroiou_study.cli import main
+
+main()

@@ -1,0 +1,259 @@
+"""``neuroiou-study …``: parse, call one function, print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import track
+
+from neuroiou_study import __version__
+from neuroiou_study.spec import StudySpec, load_study
+
+if TYPE_CHECKING:
+    from neuroiou_study.report.leaderboard import Leaderboard
+    from neuroiou_study.stages.store import Store
+
+Result = TypeVar("Result")
+DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    help="Which surrogate loss makes MY segmentation model better on MY data? One YAML file is one study.",
+    epilog="Exit codes: 0 done, 1 the study failed, 2 the input is wrong.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console()
+err = Console(stderr=True)
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The study, for example search_spaces/quickstart.yaml.")]
+Set = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace a value: --set finetune.epochs=3; repeatable."),
+]
+StoreAt = Annotated[str, typer.Option("--store", metavar="URI", help="Folder of all results; all nodes must see it.")]
+TrackingUri = Annotated[
+    str, typer.Option("--tracking-uri", metavar="URI", help="MLflow server or database. Default: SQLite in the store.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+
+
+class BackendName(StrEnum):
+    """Where the work runs."""
+
+    ray = "ray"
+    local = "local"
+
+
+@app.command()
+def validate(
+    file: File,
+    overrides: Set = [],  # noqa: B006
+    data: Annotated[bool, typer.Option(help="Open every image and label too.")] = True,
+) -> None:
+    """Check a study file, and every image and label it names, without running anything."""
+    study = _load(file, overrides)
+    if data:
+        _check_data(study)
+    out.print(f"{file}: right. {_summary(study)}", soft_wrap=True)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of study files, for editors that complete YAML."""
+    sys.stdout.write(json.dumps(StudySpec.model_json_schema(), indent=2) + "\n")
+
+
+@app.command()
+def plan(file: File, overrides: Set = [], store: StoreAt = "./runs") -> None:  # noqa: B006
+    """Say what a study would do: its trials, its stages, and what of them is in the store already."""
+    from neuroiou_study.report.status import plan_table, stage_rows
+    from neuroiou_study.stages.records import StudyRecords
+
+    study, opened = _load(file, overrides), _at_the_door(lambda: _open_store(store))
+    out.print(_summary(study), soft_wrap=True)
+    out.print(plan_table(stage_rows(study, opened, list(StudyRecords(study, opened)))))
+
+
+@app.command()
+def run(
+    file: File,
+    overrides: Set = [],  # noqa: B006
+    store: StoreAt = "./runs",
+    tracking_uri: TrackingUri = "",
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to use. Default: RAY_ADDRESS, else a local one for this run.")
+    ] = None,
+    backend: Annotated[BackendName, typer.Option(help="`local` runs in this process, without Ray.")] = BackendName.ray,
+) -> None:
+    """Run a study to its end, or continue it: finished work is never repeated."""
+    study, opened = _load(file, overrides), _at_the_door(lambda: _open_store(store))
+    _check_data(study)
+    _run(study, opened, tracking_uri or _default_tracking(opened), address, backend)
+    board = _print_report(study, opened)
+    if not tracking_uri:
+        out.print(f"Every trial: mlflow ui --backend-store-uri {_default_tracking(opened)}", soft_wrap=True)
+    empty = [row.arm for row in board.arms if row.complete == 0]
+    if empty:
+        _end(FAILED, f"no trial of {', '.join(empty)} is complete: see the errors above, change the file, run again")
+
+
+@app.command()
+def status(file: File, overrides: Set = [], store: StoreAt = "./runs", as_json: AsJson = False) -> None:  # noqa: B006
+    """Say where a study stands and who runs it."""
+    from neuroiou_study.report.status import make_status, status_table
+
+    found = make_status(_load(file, overrides), _at_the_door(lambda: _open_store(store)))
+    _print_json(found.as_document()) if as_json else out.print(status_table(found))
+
+
+@app.command()
+def report(file: File, overrides: Set = [], store: StoreAt = "./runs", as_json: AsJson = False) -> None:  # noqa: B006
+    """Print the leaderboard: the best of each arm, with its difference to the cross-entropy control."""
+    _print_report(_load(file, overrides), _at_the_door(lambda: _open_store(store)), as_json)
+
+
+@app.command()
+def export(
+    file: File,
+    to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder to write; created.")],
+    overrides: Set = [],  # noqa: B006
+    store: StoreAt = "./runs",
+) -> None:
+    """Write the best surrogate as a loss: `NeuroIoULoss.load(DIR)` in any PyTorch program."""
+    from neuroiou_study.report.export import export_loss
+    from neuroiou_study.stages.records import StudyRecords
+
+    study, opened = _load(file, overrides), _at_the_door(lambda: _open_store(store))
+    records = list(StudyRecords(study, opened))
+    best = _or_fail(lambda: export_loss(study, opened, records, to))
+    out.print(f"{to}: the surrogate of {best.assignment.name}; its README says how to use it", soft_wrap=True)
+
+
+@app.command()
+def sync(
+    file: File,
+    overrides: Set = [],  # noqa: B006
+    store: StoreAt = "./runs",
+    tracking_uri: TrackingUri = "",
+) -> None:
+    """Bring MLflow up to date with the store; it can rebuild everything."""
+    from neuroiou_study.orchestrate import tracking
+
+    study, opened = _load(file, overrides), _at_the_door(lambda: _open_store(store))
+    uri = tracking_uri or _default_tracking(opened)
+    num_runs = _or_fail(lambda: tracking.sync(study, opened, uri))
+    out.print(f"{num_runs} trial runs are in MLflow", soft_wrap=True)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False) -> None:
+    """Shown by --help of the whole program."""
+    if show:
+        out.print(__version__)
+        raise typer.Exit(DONE)
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+def _load(file: Path, overrides: list[str]) -> StudySpec:
+    return _at_the_door(lambda: load_study(file, overrides))
+
+
+def _at_the_door(call: Callable[[], Result]) -> Result:
+    """What ``call`` returns; input it finds wrong ends the program with exit code 2 and no traceback."""
+    try:
+        return call()
+    except (ValueError, OSError) as error:
+        _end(WRONG_INPUT, str(error))
+
+
+def _or_fail(call: Callable[[], Result]) -> Result:
+    """What ``call`` returns; a world that is not as it must be ends the program with exit code 1."""
+    try:
+        return call()
+    except (RuntimeError, ValueError, OSError) as error:
+        _end(FAILED, str(error))
+
+
+def _end(code: int, message: str) -> NoReturn:
+    err.print(message, style="red", soft_wrap=True, markup=False, highlight=False)
+    raise typer.Exit(code)
+
+
+def _open_store(store: str) -> Store:
+    from neuroiou_study.stages.store import open_store
+
+    return open_store(store)
+
+
+def _default_tracking(store: Store) -> str:
+    return f"sqlite:///{store.root / 'mlflow.db'}"
+
+
+def _check_data(study: StudySpec) -> None:
+    """Open every sample, with a bar on a terminal where that takes a while."""
+    from neuroiou_study.stages.check_data import check_data, num_samples
+
+    def check() -> None:
+        total = num_samples(study)
+        for _ in track(check_data(study), "checking data", total, console=err, transient=True, disable=_is_quiet()):
+            pass
+
+    _at_the_door(check)
+
+
+def _is_quiet() -> bool:
+    return not err.is_terminal
+
+
+def _run(study: StudySpec, store: Store, tracking_uri: str, address: str | None, backend: BackendName) -> None:
+    from neuroiou_study.orchestrate.study import Where, run_study
+    from neuroiou_study.report.progress import ProgressView
+
+    num_wanted = sum(study.num_trials(arm) for arm in study.arms)
+    where = Where(backend.value, address, tracking_uri)
+    try:
+        with ProgressView(study, num_wanted, err) as view:
+            _or_fail(lambda: run_study(study, store, where, view))
+    except KeyboardInterrupt:
+        _end(INTERRUPTED, "interrupted; the same command continues where it stopped")
+
+
+def _print_report(study: StudySpec, store: Store, as_json: bool = False) -> Leaderboard:
+    from neuroiou_study.report.leaderboard import as_tables, caveats, make_leaderboard
+    from neuroiou_study.stages.records import StudyRecords
+
+    board = make_leaderboard(study, store, list(StudyRecords(study, store)))
+    if as_json:
+        _print_json(board.as_document())
+        return board
+    for table in as_tables(board):
+        out.print(table)
+    for note in caveats(board):
+        out.print(note, soft_wrap=True)
+    return board
+
+
+def _print_json(document: object) -> None:
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+def _summary(study: StudySpec) -> str:
+    trials = ", ".join(f"{arm} {study.num_trials(arm)}" for arm in study.arms)
+    seeds = f"{len(study.seeds)} seed{'s' if len(study.seeds) > 1 else ''}"
+    return f"Study {study.identity}: {len(study.search)} ranges, {seeds}, trials: {trials}."
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The search: the only imports of Ray, Optuna and MLflow."""

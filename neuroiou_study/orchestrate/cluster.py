@@ -1,0 +1,88 @@
+"""The connection to Ray: a cluster's address, or a local cluster for this one command."""
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from math import floor
+from pathlib import Path
+
+import ray
+
+from neuroiou_study.spec.study import ResourcesSpec
+
+_QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+_FOR_WORKERS = {
+    # Ray Train passes reports and ends on at this interval; its 2 s would be longer than a small epoch.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    # A run is found by its tag, never by what a parent process had in its environment.
+    "MLFLOW_RUN_ID": "",
+}
+
+
+@contextlib.contextmanager
+def connected(address: str | None) -> Iterator[None]:
+    """Ray is connected inside the block: to ``address`` (or RAY_ADDRESS), else to a local cluster made for it."""
+    address = address or os.environ.get("RAY_ADDRESS")
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="ray")
+    _init(address)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _init(address: str | None) -> None:
+    ray.init(
+        address=address or "local",
+        include_dashboard=False if address is None else None,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        runtime_env={"env_vars": _FOR_WORKERS},
+    )
+    _protect_token()
+
+
+def _protect_token() -> None:
+    """Ray writes the token it makes for everyone to read; it is a key to this user's processes."""
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    with contextlib.suppress(OSError):
+        path.chmod(0o600)
+
+
+def trials_at_once(resources: ResourcesSpec) -> int:
+    """How many trials run together: what the study says, or what the cluster holds.
+
+    Raises RuntimeError if the cluster cannot hold even one.
+    """
+    cluster: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    cpus = cluster.get("CPU", 0) / (resources.workers * resources.cpus_per_worker)
+    gpus = resources.workers * resources.gpus_per_worker
+    fits = floor(min(cpus, cluster.get("GPU", 0) / gpus if gpus else cpus) + 1e-9)
+    if fits < 1:
+        has = f"{cluster.get('CPU', 0):g} CPUs and {cluster.get('GPU', 0):g} GPUs"
+        needs = f"{resources.workers} workers × {resources.cpus_per_worker:g} CPUs, {resources.gpus_per_worker:g} GPUs"
+        raise RuntimeError(f"resources: {needs}: the cluster has {has}: lower resources or add nodes")
+    return min(fits, resources.trials_at_once or fits)
+
+
+def shared_workers(resources: ResourcesSpec) -> int:
+    """Workers of the stages that all trials share: by default all that the trials will have together."""
+    return resources.shared_workers or resources.workers * trials_at_once(resources)
+
+
+def ray_folder(store_root: Path) -> Path:
+    """Where Ray keeps its own notes of a study."""
+    folder = store_root / "ray"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

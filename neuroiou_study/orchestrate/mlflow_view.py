@@ -1,0 +1,183 @@
+"""A study in MLflow: one experiment, a flat run for each trial, one summary run and the champion in the registry.
+
+Nothing here waits or forgives: methods raise if MLflow does not take what they write, and all of them may be
+repeated. How a study lives with an MLflow that is away is decided in ``tracking.py``.
+"""
+
+import re
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mlflow import MlflowClient
+
+from neuroiou_study.orchestrate.champion import register_champion
+from neuroiou_study.orchestrate.mlflow_run import MlflowRun
+from neuroiou_study.orchestrate.shown import epoch_metrics, parameters, trial_files, trial_metrics
+from neuroiou_study.orchestrate.summary import leaderboard_table, note, study_parameters, summary_metrics
+from neuroiou_study.report.leaderboard import make_leaderboard
+from neuroiou_study.spec import StudySpec
+from neuroiou_study.stages.backend import Progress
+from neuroiou_study.stages.records import Assignment, TrialRecord, best_of
+from neuroiou_study.stages.store import Store
+
+SUMMARY = "summary"
+SQLITE = "sqlite:///"
+STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+
+
+class MlflowView:
+    """The view of ``study`` at ``uri``: ``http(s)://…``, or ``sqlite:////folder/mlflow.db`` with its files beside it.
+
+    Raises ValueError for another uri. Connects when it is first used.
+    """
+
+    def __init__(self, study: StudySpec, store: Store, uri: str) -> None:
+        self._study, self._store, self._uri = study, store, uri
+        self._database = _database(uri)
+        self.forget()
+
+    def forget(self) -> None:
+        """Read everything afresh next time: what was written last may have arrived or not."""
+        self._client: MlflowClient | None = None
+        self._experiment = ""
+        self._runs: dict[str, MlflowRun] = {}
+
+    def open(self) -> None:
+        """The experiment and the running summary are there; a new SQLite database is made."""
+        self._summary().begin()
+
+    def begin(self, assignment: Assignment) -> None:
+        """The run of a trial is there and RUNNING."""
+        run = self._trial(assignment)
+        run.begin()
+        run.describe({}, {"neuroiou.state": "running"})
+
+    def progress(self, assignment: Assignment | None, progress: Progress) -> None:
+        """The run of a trial (or, of what all trials share, the summary) has an epoch more."""
+        run = self._trial(assignment) if assignment else self._summary()
+        run.log(epoch_metrics(self._study, progress, run.steps))
+
+    def mirror(self, record: TrialRecord) -> None:
+        """The run of a trial that has ended shows everything of it."""
+        run = self._trial(record.assignment, record.seconds)
+        run.log(trial_metrics(self._study, record, self._store))
+        run.upload(trial_files(self._study, record, self._store))
+        if record.error is None:
+            run.drop_tag("neuroiou.error")
+        else:
+            run.describe({}, {"neuroiou.error": record.error})
+        run.describe({}, {"neuroiou.state": record.state})
+        run.end(STATUS[record.state])  # last: it says that all of the above is there
+        del self._runs[record.assignment.name]
+
+    def missing(self, records: Sequence[TrialRecord]) -> list[TrialRecord]:
+        """Those of ``records`` whose run does not say that it shows them."""
+        runs = self._search({"neuroiou.kind": "trial"})
+        there = {(run.tag("neuroiou.trial"), run.tag("neuroiou.state"), run.status) for run in runs}
+        return [r for r in records if (r.assignment.name, r.state, STATUS[r.state]) not in there]
+
+    def stop_unrecorded(self, records: Sequence[TrialRecord]) -> None:
+        """Runs of trials that never ended, because their driver died, do not stay RUNNING."""
+        names = {record.assignment.name for record in records}
+        for run in self._search({"neuroiou.kind": "trial", "neuroiou.state": "running"}):
+            if run.tag("neuroiou.trial") not in names:
+                run.describe({}, {"neuroiou.state": "stopped"})
+                run.end("KILLED")
+
+    def conclude(self, records: Sequence[TrialRecord]) -> None:
+        """The winners show what they reached on ``val``, the summary run the result, the registry the champion."""
+        for winner in filter(None, (best_of(records, arm) for arm in self._study.arms)):
+            self.mirror(winner)
+        summary, board = self._summary(), make_leaderboard(self._study, self._store, records)
+        register_champion(self._connected(), self._experiment, summary.id, self._study, self._store, records)
+        summary.log(summary_metrics(board))
+        self._connected().log_dict(summary.id, leaderboard_table(board), "leaderboard.json")
+        summary.describe({}, {"mlflow.note.content": note(self._study, board, str(self._store.root))})
+        summary.end("FINISHED")
+
+    def _trial(self, assignment: Assignment, age_seconds: float = 0) -> MlflowRun:
+        tags = {"neuroiou.trial": assignment.name, "neuroiou.arm": assignment.arm}
+        tags["neuroiou.number"] = str(assignment.number)
+        return self._run(assignment.name, "trial", tags, parameters(self._study, assignment), age_seconds)
+
+    def _summary(self) -> MlflowRun:
+        return self._run(SUMMARY, "summary", {}, study_parameters(self._study))
+
+    def _run(
+        self, name: str, kind: str, tags: Mapping[str, str], params: Mapping[str, str], age_seconds: float = 0
+    ) -> MlflowRun:
+        """The one run with these tags, made if it is not there."""
+        if name not in self._runs:
+            tags = {"neuroiou.study": self._study.identity, "neuroiou.kind": kind, **tags}
+            run = self._sole(tags, params) or self._new_run(name, tags, age_seconds)
+            run.describe(params, {})
+            self._runs[name] = run
+        return self._runs[name]
+
+    def _sole(self, tags: Mapping[str, str], params: Mapping[str, str]) -> MlflowRun | None:
+        """The run with these tags. Those made with other parameters, or made twice by a late answer, are deleted."""
+        found = self._search(tags)
+        sole = next((run for run in found if not run.contradicts(params)), None)
+        for run in found:
+            if run is not sole:
+                self._connected().delete_run(run.id)
+        return sole
+
+    def _new_run(self, name: str, tags: Mapping[str, str], age_seconds: float) -> MlflowRun:
+        client = self._connected()
+        start = int((time.time() - age_seconds) * 1000)
+        return MlflowRun(client, client.create_run(self._experiment, start, dict(tags), name))
+
+    def _search(self, tags: Mapping[str, str]) -> list[MlflowRun]:
+        client = self._connected()
+        condition = " AND ".join(f"tags.`{name}` = '{text}'" for name, text in tags.items())
+        page = client.search_runs([self._experiment], condition, order_by=["start_time ASC"])
+        runs = list(page)
+        while page.token:
+            page = client.search_runs([self._experiment], condition, order_by=["start_time ASC"], page_token=page.token)
+            runs += page
+        return [MlflowRun(client, run) for run in runs]
+
+    def _connected(self) -> MlflowClient:
+        if self._client is None:
+            if self._database:
+                _require_writable(self._database)
+            client = MlflowClient(self._uri, registry_uri=self._uri)
+            self._experiment = self._open_experiment(client)
+            self._client = client
+        return self._client
+
+    def _open_experiment(self, client: MlflowClient) -> str:
+        experiment = client.get_experiment_by_name(self._study.identity)
+        if experiment is None:
+            files = str(self._database.parent / "mlartifacts") if self._database else None
+            return client.create_experiment(self._study.identity, files, {"neuroiou.name": self._study.name})
+        if experiment.lifecycle_stage == "deleted":
+            client.restore_experiment(experiment.experiment_id)
+        return experiment.experiment_id
+
+
+def redacted(text: object) -> str:
+    """``text`` in one line, without the name and password of any uri in it."""
+    return re.sub(r"//[^/@\s]+@", "//***@", " ".join(str(text).split()))
+
+
+def _database(uri: str) -> Path | None:
+    """The file of a SQLite uri, None for a server's. Raises ValueError for what MLflow would not serve."""
+    if uri.startswith(("http://", "https://")):
+        return None
+    path = Path(uri.removeprefix(SQLITE))
+    if not uri.startswith(SQLITE) or not path.is_absolute():
+        rule = "must be http(s)://… or sqlite:////absolute/path/mlflow.db (MLflow has no file stores any more)"
+        raise ValueError(f"--tracking-uri: {redacted(uri)}: {rule}: change it")
+    return path
+
+
+def _require_writable(path: Path) -> None:
+    """Raise OSError or sqlite3.Error now; MLflow itself would try again for an hour."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version")
+    connection.close()

@@ -1,0 +1,104 @@
+"""A whole study, on a cluster or in this process: search, finals, and the view in MLflow."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from neuroiou_study.orchestrate.tracking import Tracker
+from neuroiou_study.spec import StudySpec
+from neuroiou_study.stages.backend import LocalWorker, Progress, best_device
+from neuroiou_study.stages.news import Begun, Ended, Epoch, News, Observer
+from neuroiou_study.stages.records import Assignment, StudyRecords, TrialRecord, driver_lease
+from neuroiou_study.stages.store import Store
+from neuroiou_study.stages.trial import run_finals, run_shared_stages, run_trial
+
+
+class StudyBusyError(RuntimeError):
+    """Another driver runs this study."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """The machines and servers of one run of a study; none of it changes the result."""
+
+    backend: str = "ray"
+    address: str | None = None
+    tracking_uri: str = ""
+
+
+def run_study(study: StudySpec, store: Store, where: Where, observer: Observer) -> list[TrialRecord]:
+    """Run ``study`` until its budget is spent, continuing what is in ``store``; returns the records of all trials.
+
+    Raises StudyBusyError if another driver has the study.
+    """
+    with _alone(study, store):
+        tracker = Tracker(study, store, where.tracking_uri)
+
+        def hear(news: News) -> None:
+            _track(tracker, news)
+            observer(news)
+
+        if where.backend == "local":
+            run_here(study, store, hear)
+        else:
+            _run_on_ray(study, store, where.address, hear)
+        records = list(StudyRecords(study, store))
+        tracker.conclude(records)
+    return records
+
+
+def run_here(study: StudySpec, store: Store, observer: Observer) -> None:
+    """The search in this process, one trial after the other, without Ray."""
+    from neuroiou_study.orchestrate.search import Search
+
+    search = Search(study, store)
+
+    def worker(assignment: Assignment | None) -> LocalWorker:
+        def listener(progress: Progress) -> bool:
+            stop = search.report(assignment, progress)
+            _pass_on(search.news(), observer)
+            return stop
+
+        return LocalWorker(best_device(), listener, study.resources.loader_workers)
+
+    run_shared_stages(study, store, worker(None))
+    while (assignment := search.next()) is not None:
+        _pass_on(search.news(), observer)
+        run_trial(study, assignment, store, worker(assignment))
+        search.settle(assignment)
+        _pass_on(search.news(), observer)
+    run_finals(study, store, worker(None))
+
+
+def _run_on_ray(study: StudySpec, store: Store, address: str | None, observer: Observer) -> None:
+    # Ray takes a second to import; a local run does not need it.
+    from neuroiou_study.orchestrate.cluster import connected
+    from neuroiou_study.orchestrate.tuning import run_on_ray
+
+    with connected(address):
+        run_on_ray(study, store, observer)
+
+
+def _pass_on(news: list[News], observer: Observer) -> None:
+    for item in news:
+        observer(item)
+
+
+def _track(tracker: Tracker, news: News) -> None:
+    match news:
+        case Begun(assignment):
+            tracker.begin(assignment)
+        case Epoch(assignment, progress):
+            tracker.progress(assignment, progress)
+        case Ended(record):
+            tracker.finish(record)
+
+
+@contextmanager
+def _alone(study: StudySpec, store: Store) -> Iterator[None]:
+    lease = store.try_lease(driver_lease(study))
+    if lease is None:
+        owner = store.lease_holder(driver_lease(study))
+        raise StudyBusyError(f"study {study.identity}: run by {owner}: one driver at a time: wait for it or end it")
+    with lease:
+        yield

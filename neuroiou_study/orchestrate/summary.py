@@ -1,0 +1,91 @@
+"""What MLflow shows of a whole study in its summary run: parameters, metrics, a table and a note. No MLflow here."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from neuroiou_study.orchestrate.shown import ONCE, Series
+from neuroiou_study.report.leaderboard import Leaderboard, caveats
+from neuroiou_study.spec import Scalar, StudySpec
+
+NOTE_TRIALS = 10
+STATES = ("complete", "pruned", "failed")
+
+
+def study_parameters(study: StudySpec) -> dict[str, str]:
+    """What makes it this study and not another: its ranges, controls, seeds and pruner."""
+    fields = study.model_dump(mode="json", include={"search", "controls", "seeds", "search_seed", "pruner"})
+    ranges = {f"search.{name}": bounds for name, bounds in fields.pop("search").items()}
+    controls = {f"controls.{name}": loss for name, loss in fields.pop("controls").items()}
+    return {name: json.dumps(value) for name, value in {**fields, **ranges, **controls}.items()}
+
+
+def summary_metrics(board: Leaderboard) -> Series:
+    """The best of each arm, and how many trials ended how."""
+    values: dict[str, float | None] = {
+        f"trials/{state}": sum(getattr(row, state) for row in board.arms) for state in STATES
+    }
+    for row in board.arms:
+        values[f"score/{row.arm}"] = row.select_miou
+        values[f"val_miou/{row.arm}"] = row.val_miou
+        values[f"val_difference_to_ce/{row.arm}"] = row.difference_to_ce
+    return {name: {ONCE: float(value)} for name, value in values.items() if value is not None}
+
+
+def leaderboard_table(board: Leaderboard) -> dict[str, list[Any]]:
+    """Every trial, best first, as MLflow's artifact viewer reads a table."""
+    names = sorted({name for trial in board.trials for name in trial["values"]})
+    fixed = ["trial", "arm", "state", "select_miou", "seconds", "error"]
+    rows = [[trial[key] for key in fixed] + [trial["values"].get(name) for name in names] for trial in board.trials]
+    return {"columns": fixed + names, "data": rows}
+
+
+def note(study: StudySpec, board: Leaderboard, store: str) -> str:
+    """The study's result in Markdown."""
+    parts = [
+        f"# {study.name}",
+        f"Study `{study.identity}`. Its results are in `{store}`; `neuroiou-study sync` writes all of this anew.",
+        "## Best trial of each arm",
+        _table(["arm", "loss", "trial", "select mIoU", "val mIoU", "val vs CE"], _arm_rows(board)),
+        "\n".join(f"- {caveat}" for caveat in caveats(board)),
+        f"## Best {min(NOTE_TRIALS, len(board.trials))} of {len(board.trials)} trials",
+        _table(["trial", "state", "select mIoU", "values"], _trial_rows(board)),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _arm_rows(board: Leaderboard) -> list[list[str]]:
+    return [
+        [
+            row.arm,
+            row.loss,
+            row.trial or "–",
+            *map(_number, (row.select_miou, row.val_miou)),
+            _signed(row.difference_to_ce),
+        ]
+        for row in board.arms
+    ]
+
+
+def _trial_rows(board: Leaderboard) -> list[list[str]]:
+    return [
+        [trial["trial"], trial["state"], _number(trial["select_miou"]), _values(trial["values"])]
+        for trial in board.trials[:NOTE_TRIALS]
+    ]
+
+
+def _table(columns: list[str], rows: Sequence[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in [columns, ["---"] * len(columns), *rows])
+
+
+def _values(values: dict[str, Scalar]) -> str:
+    texts = (f"{value:.3g}" if isinstance(value, float) else str(value) for value in values.values())
+    return ", ".join(f"`{name}` {text}" for name, text in zip(values, texts, strict=True))
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.4f}"

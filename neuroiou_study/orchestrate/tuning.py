@@ -1,0 +1,185 @@
+"""The search on a cluster: a Ray Tune Tuner over one trial function, driven by :class:`Search`.
+
+Tune does what it is good at: trial processes, resources, concurrency, retries. What to try, what to stop and what a
+restart has to do is answered by the search and the store, so there is no ``Tuner.restore``.
+"""
+
+import contextlib
+import functools
+import logging
+import shutil
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.search import Searcher
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from neuroiou_study.orchestrate import cluster
+from neuroiou_study.orchestrate.ray_backend import RayBackend, lone_worker
+from neuroiou_study.orchestrate.search import Search
+from neuroiou_study.spec import StudySpec
+from neuroiou_study.stages.backend import Progress, Worker
+from neuroiou_study.stages.news import Observer
+from neuroiou_study.stages.records import Assignment, StudyRecords
+from neuroiou_study.stages.store import Store
+from neuroiou_study.stages.trial import run_finals, run_shared_stages, run_trial
+
+CRASH_RETRIES = 2
+"""How often a trial whose process died is begun again; it continues from the store. *Assumed*."""
+NEWS_SECONDS = 0.25
+
+
+class RemoteListener:
+    """Reports epochs to the search, wherever the worker is, and brings its verdict back."""
+
+    def __init__(self, search: Any, assignment: Assignment | None) -> None:
+        self._search, self._assignment = search, assignment
+
+    def __call__(self, progress: Progress) -> bool:
+        verdict: bool = ray.get(self._search.report.remote(self._assignment, progress))
+        return verdict
+
+
+class StudySearcher(Searcher):
+    """The search as Ray Tune sees it."""
+
+    def __init__(self, search: Any) -> None:
+        super().__init__(metric="score", mode="max")
+        self._search = search
+        self._live: dict[str, Assignment] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
+        """Called when a trial fits the cluster: its configuration, or FINISHED when the budget is spent."""
+        assignment = ray.get(self._search.next.remote())
+        if assignment is None:
+            return Searcher.FINISHED
+        self._live[trial_id] = assignment
+        return {"assignment": assignment.model_dump()}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Called for every ``tune.report``; epochs go to the search directly."""
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Called once when a trial has ended, also after its last retry."""
+        reason = "its process died or raised; see Ray's log" if error else None
+        ray.get(self._search.settle.remote(self._live.pop(trial_id), reason))
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the search keeps itself."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore: a fresh searcher over the same study continues it."""
+
+
+def run_on_ray(study: StudySpec, store: Store, observer: Observer) -> None:
+    """Run ``study`` on the Ray cluster this process is connected to, until its budget is spent."""
+    search = _search_actor(study, store)
+    backend = RayBackend(study.resources, cluster.ray_folder(store.root))
+    num_shared = cluster.shared_workers(study.resources)
+    try:
+        with _watched(search, observer):
+            backend.run(functools.partial(run_shared_stages, study, store), num_shared, RemoteListener(search, None))
+            _tune(study, store, search)
+            backend.run(functools.partial(run_finals, study, store), num_shared, RemoteListener(search, None))
+    finally:
+        ray.kill(search)
+
+
+def _search_actor(study: StudySpec, store: Store) -> Any:
+    """The search in a process of its own, on the driver's node, where every worker can reach it."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(Search).options(num_cpus=0, scheduling_strategy=here).remote(study, store)
+
+
+def _tune(study: StudySpec, store: Store, search: Any) -> None:
+    folder = cluster.ray_folder(store.root)
+    # Two Tune jobs of one name swap their functions (ray#31330).
+    name = f"{study.identity}-{uuid.uuid4().hex[:8]}"
+    results = tune.Tuner(
+        tune.with_resources(_trial_function(study, store, search), _trial_resources(study)),
+        tune_config=tune.TuneConfig(
+            search_alg=StudySearcher(search),
+            num_samples=-1,
+            max_concurrent_trials=cluster.trials_at_once(study.resources),
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=str(folder),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=CRASH_RETRIES),
+        ),
+    ).fit()
+    if not results.errors:
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _trial_resources(study: StudySpec) -> dict[str, float]:
+    """What the trial's own process holds: all that it needs, or no CPU where Ray Train's workers do the work.
+
+    It must not hold even a hundredth of a CPU then: the workers of the last trial that fits would wait for ever. It
+    coordinates, so its place is the head node, which no spot market takes away.
+    """
+    resources = study.resources
+    if resources.workers > 1:
+        return {"CPU": 0, "node:__internal_head__": 0.001}
+    return {"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker}
+
+
+def _trial_function(study: StudySpec, store: Store, search: Any) -> Callable[[dict[str, Any]], None]:
+    def trial(config: dict[str, Any]) -> None:
+        assignment = Assignment.model_validate(config["assignment"])
+        task = functools.partial(run_trial, study, assignment, store)
+        _run_in_trial(study, store, task, RemoteListener(search, assignment), assignment)
+        record = StudyRecords(study, store).find(assignment)
+        assert record is not None
+        tune.report({"score": record.score, "state": record.state})
+
+    return trial
+
+
+def _run_in_trial(
+    study: StudySpec, store: Store, task: Callable[[Worker], None], listener: RemoteListener, assignment: Assignment
+) -> None:
+    if study.resources.workers == 1:
+        return task(lone_worker(study.resources, listener))
+    backend = RayBackend(study.resources, cluster.ray_folder(store.root))
+    try:
+        return backend.run(task, study.resources.workers, listener)
+    except ray.train.TrainingFailedError:
+        # A failure of the trial itself is recorded and final; a crash of its machines is not, and is tried again.
+        if StudyRecords(study, store).find(assignment) is None:
+            raise
+
+
+@contextlib.contextmanager
+def _watched(search: Any, observer: Observer) -> Iterator[None]:
+    """Inside the block, a thread passes the search's news to ``observer``; all of it before the block is left."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(NEWS_SECONDS):
+            _pass_on(search, observer)
+
+    thread = threading.Thread(target=watch, name="news", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        _pass_on(search, observer)
+
+
+def _pass_on(search: Any, observer: Observer) -> None:
+    try:
+        news = ray.get(search.news.remote())
+    except ray.exceptions.RayError as error:
+        logging.getLogger(__name__).warning("the search cannot be reached: %s", error)
+        return
+    for item in news:
+        observer(item)

@@ -1,0 +1,1 @@
+"""The store as tables for people; knows neither Ray nor MLflow."""

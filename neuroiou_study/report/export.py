@@ -1,0 +1,91 @@
+"""The best surrogate of a study as a loss that any PyTorch program can load."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from neuroiou_study.core.neuroiou import NeuroIoULoss
+from neuroiou_study.report.leaderboard import make_leaderboard
+from neuroiou_study.spec import SURROGATE_ARM, StudySpec
+from neuroiou_study.stages.fit_surrogate import read_fidelity
+from neuroiou_study.stages.records import SeedRun, TrialRecord, best_of
+from neuroiou_study.stages.store import Store
+
+_CARD = """# A learned IoU loss for semantic segmentation
+
+```python
+from neuroiou_study.core import NeuroIoULoss
+
+loss_fn = NeuroIoULoss.load("{folder}")      # ignore_index={ignore_index}; pass another if your void label differs
+loss = loss_fn(logits, labels)               # logits (B, C, H, W), labels (B, H, W) int64
+loss.backward()
+```
+
+It fine-tunes a network that cross-entropy has trained; it was not made to train one from random weights.
+
+| | |
+|---|---|
+| study | {study} |
+| trial | {trial} (seed {seed}) |
+| stage | {address} |
+| mean IoU on the selection split | {score:.4f} |
+| difference to cross-entropy trained as long, on the deciding split | {difference} |
+
+Searched values:
+
+{values}
+
+How faithful it is, on images it was not fitted on:
+
+{fidelity}
+"""
+
+
+def export_loss(study: StudySpec, store: Store, records: Sequence[TrialRecord], folder: Path) -> TrialRecord:
+    """Write the best surrogate's loss and a README into ``folder``; returns its trial.
+
+    Raises RuntimeError if no trial of the surrogate's arm is complete.
+    """
+    best = best_of(records, SURROGATE_ARM)
+    if best is None:
+        raise RuntimeError(f"{study.identity}: no complete surrogate trial in {store.root}: run the study first")
+    run = max(best.runs, key=lambda each: each.history[-1]["select_miou"])
+    source = store.find(run.stages["fit_surrogate"])
+    if source is None:
+        raise RuntimeError(f"{run.stages['fit_surrogate']}: not in {store.root}: run the study again to make it")
+    folder.mkdir(parents=True, exist_ok=True)
+    loss = NeuroIoULoss.load(source)
+    loss.save(folder)
+    (folder / "README.md").write_text(_card(study, store, records, best, run, loss, folder))
+    return best
+
+
+def _card(
+    study: StudySpec,
+    store: Store,
+    records: Sequence[TrialRecord],
+    best: TrialRecord,
+    run: SeedRun,
+    loss: NeuroIoULoss,
+    folder: Path,
+) -> str:
+    address = run.stages["fit_surrogate"]
+    source = store.find(address)
+    assert source is not None
+    row = next(row for row in make_leaderboard(study, store, records).arms if row.arm == SURROGATE_ARM)
+    difference = "not measured" if row.difference_to_ce is None else f"{row.difference_to_ce:+.4f}"
+    return _CARD.format(
+        folder=folder.name,
+        ignore_index=loss.ignore_index,
+        study=study.identity,
+        trial=best.assignment.name,
+        seed=run.seed,
+        address=address,
+        score=best.score,
+        difference=difference,
+        values=_bullets(best.assignment.values),
+        fidelity=_bullets(read_fidelity(source)),
+    )
+
+
+def _bullets(values: dict[str, float] | dict[str, bool | int | float | str]) -> str:
+    return "\n".join(f"- `{name}`: {value}" for name, value in values.items()) or "- none"

@@ -1,0 +1,114 @@
+"""Where a study stands, and what it has still to do, from its file and the store alone."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.table import Table
+
+from neuroiou_study.spec import StudySpec
+from neuroiou_study.stages.pipeline import plan
+from neuroiou_study.stages.records import StudyRecords, TrialRecord, best_of, driver_lease
+from neuroiou_study.stages.store import Store
+from neuroiou_study.stages.trial import shared_stages
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """A stage of the study: how often it runs at most, and how many of these results are in the store."""
+
+    stage: str
+    shared: bool
+    wanted: int
+    in_store: int
+
+
+def stage_rows(study: StudySpec, store: Store, records: Sequence[TrialRecord]) -> list[StageRow]:
+    """Every stage of the study, in order. Shared stages run once a seed, the others once a trial and seed at most."""
+    shared = shared_stages(study)
+    names = list(plan(study.sample({})))
+    return [_stage_row(study, store, records, name, name in shared) for name in names]
+
+
+def _stage_row(study: StudySpec, store: Store, records: Sequence[TrialRecord], stage: str, is_shared: bool) -> StageRow:
+    if is_shared:
+        addresses = {plan(study.sample({}, seed=seed))[stage].address for seed in study.seeds}
+        return StageRow(stage, True, len(addresses), sum(store.find(address) is not None for address in addresses))
+    arms = [arm for arm in study.arms if stage in plan(study.sample({}, arm=arm))]
+    wanted = sum(study.num_trials(arm) for arm in arms) * len(study.seeds)
+    done = sum(stage in run.stages for record in records for run in record.runs)
+    return StageRow(stage, False, wanted, done)
+
+
+def plan_table(rows: Sequence[StageRow]) -> Table:
+    """The stages for a terminal."""
+    table = Table(title="Stages", title_justify="left")
+    table.add_column("stage", no_wrap=True)
+    table.add_column("runs")
+    table.add_column("at most", justify="right")
+    table.add_column("in the store", justify="right")
+    for row in rows:
+        runs = "once a seed, shared by all trials" if row.shared else "once a trial and seed"
+        table.add_row(row.stage, runs, str(row.wanted), str(row.in_store))
+    return table
+
+
+@dataclass(frozen=True)
+class ArmStatus:
+    """How far an arm is."""
+
+    arm: str
+    wanted: int
+    complete: int
+    pruned: int
+    failed: int
+    best_trial: str | None
+    best_select_miou: float | None
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a study stands. ``driver`` is who runs it now, if anybody does."""
+
+    study: str
+    driver: str | None
+    arms: list[ArmStatus]
+
+    def as_document(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+def make_status(study: StudySpec, store: Store) -> Status:
+    """The status of what is in ``store`` now."""
+    records = list(StudyRecords(study, store))
+    driver = store.lease_holder(driver_lease(study))
+    return Status(study.identity, driver, [_arm_status(study, records, arm) for arm in study.arms])
+
+
+def _arm_status(study: StudySpec, records: Sequence[TrialRecord], arm: str) -> ArmStatus:
+    states = [record.state for record in records if record.assignment.arm == arm]
+    best = best_of(records, arm)
+    return ArmStatus(
+        arm=arm,
+        wanted=study.num_trials(arm),
+        complete=states.count("complete"),
+        pruned=states.count("pruned"),
+        failed=states.count("failed"),
+        best_trial=best.assignment.name if best else None,
+        best_select_miou=best.score if best else None,
+    )
+
+
+def status_table(status: Status) -> Table:
+    """The status for a terminal."""
+    title = f"Study {status.study} · " + (f"run by {status.driver}" if status.driver else "not running")
+    table = Table(title=title, title_justify="left")
+    table.add_column("arm", no_wrap=True)
+    for column in ("trials", "complete", "pruned", "failed", "best select mIoU"):
+        table.add_column(column, justify="right")
+    for row in status.arms:
+        ended = row.complete + row.pruned + row.failed
+        best = "–" if row.best_select_miou is None else f"{row.best_select_miou:.4f} ({row.best_trial})"
+        table.add_row(row.arm, f"{ended}/{row.wanted}", str(row.complete), str(row.pruned), str(row.failed), best)
+    return table

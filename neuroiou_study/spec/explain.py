@@ -1,0 +1,99 @@
+"""What is wrong with a study file, in lines *where: value: rule: remedy*."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+_REMEDY = "change it (`neuroiou-study schema` describes it)"
+
+
+def explain(error: ValidationError, document: Any, spec: type[BaseModel]) -> list[str]:
+    """A line for each mistake in ``document``, which is not a ``spec``."""
+    return [_line(detail, document, spec) for detail in error.errors()]
+
+
+def rule(detail: ErrorDetails) -> str:
+    """*rule: remedy* of one mistake."""
+    message = detail["msg"][:1].lower() + detail["msg"][1:]
+    match detail["type"]:
+        case "broken":
+            return detail["msg"]
+        case "union_tag_invalid":
+            return f"must be one of {detail['ctx']['expected_tags']}: choose one"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"must be a mapping of keys: {_REMEDY}"
+        case _:
+            return f"{message}: {_REMEDY}"
+
+
+def unknown_key(path: Sequence[str], spec: type[BaseModel]) -> str:
+    """*rule: remedy* for a ``path`` that names no field of ``spec``."""
+    nearest = _nearest(path, [spec])
+    if not nearest:
+        return "unknown key: remove it (`neuroiou-study schema` lists the keys)"
+    if nearest == list(path):
+        return f"unknown key: it belongs to another {'.'.join([*path[:-1], 'name'])}: remove it"
+    return f"unknown key: did you mean {'.'.join(nearest)}?"
+
+
+def _line(detail: ErrorDetails, document: Any, spec: type[BaseModel]) -> str:
+    path, value = _path(detail["loc"], document), detail["input"]
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"{'.'.join(path)}: {unknown_key(path, spec)}"
+        case "missing":
+            return _missing([*path, str(detail["loc"][-1])])
+        case "union_tag_not_found":
+            return _missing([*path, "name"])
+        case "union_tag_invalid":
+            path, value = [*path, "name"], detail["ctx"]["tag"]
+        case "broken":
+            path, value = [*path, *detail["ctx"]["at"]], detail["ctx"]["value"]
+    return f"{'.'.join(path)}: {_shortened(value)}: {rule(detail)}"
+
+
+def _missing(path: list[str]) -> str:
+    return f"{'.'.join(path)}: missing: this key is required: add it (`neuroiou-study schema` describes it)"
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _path(parts: Sequence[int | str], document: Any) -> list[str]:
+    """The keys as the file has them: pydantic also names the alternative of a union that was tried."""
+    path = []
+    for part in parts:
+        try:
+            document = document[part]
+        except (KeyError, IndexError, TypeError):
+            continue
+        path.append(str(part))
+    return path
+
+
+def _nearest(path: Sequence[str], specs: Iterable[type[BaseModel]]) -> list[str]:
+    """``path`` with each unknown key replaced by the nearest known one; empty if a key is like none."""
+    if not path:
+        return []
+    fields = {name: field.annotation for spec in specs for name, field in spec.model_fields.items()}
+    near = difflib.get_close_matches(path[0], fields, n=1)
+    if not near:
+        return []
+    annotation = fields[near[0]]
+    free = list(path[1:2]) if get_origin(annotation) is dict else []
+    rest = path[1 + len(free) :]
+    nearest = _nearest(rest, _specs(annotation))
+    return [] if rest and not nearest else [*near, *free, *nearest]
+
+
+def _specs(annotation: object) -> Iterator[type[BaseModel]]:
+    """The specs that an annotation is made of, however deep in unions."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _specs(argument)

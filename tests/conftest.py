@@ -1,0 +1,33 @@
+"""What all tests share: one thread, and the folders of real data, where there are any."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def camvid_small() -> Path:
+    """The folder of the 60-image CamVid; set NEUROIOU_DATA to the folder that holds it."""
+    return _folder("camvid_small")
+
+
+@pytest.fixture(scope="session")
+def camvid() -> Path:
+    """The folder of the whole CamVid, SegNet layout; set NEUROIOU_DATA to the folder that holds it."""
+    return _folder("camvid")
+
+
+def _folder(name: str) -> Path:
+    data = Path(os.environ.get("NEUROIOU_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not (data / name).is_dir():
+        pytest.skip(f"needs {data / name}: set NEUROIOU_DATA to a folder with {name}")
+    return data / name

@@ -1,0 +1,90 @@
+"""A study lives with an MLflow that is away or refuses."""
+
+import logging
+import os
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from neuroiou_study.orchestrate import tracking
+from neuroiou_study.orchestrate.tracking import Tracker, sync
+from neuroiou_study.stages.records import SeedRun
+from neuroiou_study.stages.store import Store
+from tests.orchestrate.tracked import CONTROL, FAILED, PRUNED, SURROGATE, Played, shown, tell, tiny_study
+
+
+@pytest.mark.parametrize(
+    "wrong", ["file:///tmp/mlruns", "mlruns", "", "sqlite:///relative.db", "postgresql://me:secret@host/db"]
+)
+def test_a_uri_that_cannot_work_is_refused(wrong: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"--tracking-uri: .*: must be http\(s\)://… or sqlite:////.*: change it"
+    ) as caught:
+        Tracker(tiny_study(), Store(tmp_path), wrong)
+    assert "secret" not in str(caught.value)
+
+
+def closed_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def test_without_a_server_the_study_goes_on(one: Played, caplog: pytest.LogCaptureFixture) -> None:
+    uri = f"http://me:secret@127.0.0.1:{closed_port()}"
+    begin = time.monotonic()
+    tracker = Tracker(one.study, one.store, uri)
+    tell(one, tracker)
+    assert time.monotonic() - begin < 3
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert warning.startswith("MLflow at http://***@127.0.0.1:")
+    assert "`neuroiou-study sync`" in warning
+    assert "secret" not in caplog.text
+    assert set(tracker.behind) == {SURROGATE, PRUNED, FAILED, CONTROL}
+
+
+def test_without_a_server_sync_says_what_to_do(one: Played) -> None:
+    uri = f"http://me:secret@127.0.0.1:{closed_port()}"
+    with pytest.raises(RuntimeError, match=r"MLflow at http://\*\*\*@127.*: must be reachable .*: start") as caught:
+        sync(one.study, one.store, uri)
+    assert "secret" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_a_folder_that_cannot_be_written_does_not_stop_the_study(
+    one: Played, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    begin = time.monotonic()
+    tell(one, Tracker(one.study, one.store, f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}"))
+    (tmp_path / "mlflow.db").write_text("not a database, but quite some text all the same " * 10)
+    tell(one, Tracker(one.study, one.store, f"sqlite:///{tmp_path / 'mlflow.db'}"))
+    assert time.monotonic() - begin < 3
+    assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 2
+
+
+def test_one_trial_that_mlflow_refuses_does_not_keep_the_others_out(
+    one: Played, uri: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracker, record = Tracker(one.study, one.store, uri), one.record(SURROGATE)
+    refused = record.model_copy(
+        update={
+            "assignment": record.assignment.model_copy(update={"number": 9}),
+            "runs": [SeedRun(seed=0, stages={}, history=[{"epoch": 1, "bad=name": 1.0}])],
+        }
+    )
+    tracker.finish(refused)
+    tracker.finish(one.record(CONTROL))
+    assert tracker.behind == ("neuroiou-009",)
+    assert shown(one, uri).runs[CONTROL].status == "FINISHED"
+    assert "bad=name" in caplog.text
+
+
+def test_the_user_decides_how_long_to_wait(one: Played, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "77")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    Tracker(one.study, one.store, uri)
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "77"
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == tracking.DEFAULTS["MLFLOW_HTTP_REQUEST_MAX_RETRIES"]
