@@ -65,11 +65,12 @@ def _per_class(bins: Tensor, values: Tensor, shape: tuple[int, int, int]) -> Ten
 
 
 def median_frequency_weights(pixels_per_class: Tensor) -> Tensor:
-    """``(C,)`` class weights median(f) / f, f = a class's share of the labelled pixels; 1 for a class never seen.
+    """``(C,)`` class weights median(f) / f; 1 for a class never seen (Eigen and Fergus 2015, as SegNet uses it).
 
-    ``pixels_per_class`` ``(C,)``: labelled pixels of each class in the training set.
+    f is a class's share of all pixels, void ones too, of the training images that have it. ``pixels_per_class``
+    ``(N, C + 1)``: pixels of each of N training images by class, void last.
     """
-    seen = pixels_per_class > 0
-    frequency = pixels_per_class.double() / pixels_per_class.sum()
-    weights = frequency[seen].median() / frequency
-    return torch.where(seen, weights, 1.0).float()
+    pixels = pixels_per_class.double()
+    present = (pixels > 0).double()
+    frequency = (pixels.sum(dim=0) / (present * pixels.sum(dim=1, keepdim=True)).sum(dim=0))[:-1]
+    return (frequency.nanquantile(0.5) / frequency).nan_to_num(nan=1.0).float()

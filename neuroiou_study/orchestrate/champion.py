@@ -10,11 +10,11 @@ beside it, in ``extra_files/``, for ``NeuroIoULoss.load``.
 
 import contextlib
 import json
+import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import mlflow.pytorch
 import numpy as np
 import torch
 from mlflow import MlflowClient
@@ -88,6 +88,8 @@ def _log_model(client: MlflowClient, experiment: str, run_id: str, folder: Path)
 
 
 def _save_model(loss: Path, path: Path, description: Model) -> None:
+    with _root_logger_kept():
+        import mlflow.pytorch
     net = Surrogate.load(loss).net.eval()
     # Four rows and not one: the exporter would take a size of one for a constant.
     rows = net.mean + net.std * torch.linspace(-1, 1, 4).unsqueeze(-1)
@@ -105,6 +107,18 @@ def _save_model(loss: Path, path: Path, description: Model) -> None:
         metadata={"surrogate": json.loads((loss / CONFIG_FILE).read_text())},
         serialization_format="pt2",
     )
+
+
+@contextlib.contextmanager
+def _root_logger_kept() -> Iterator[None]:
+    """For the import of ``mlflow.pytorch``, which makes the program's root logger show errors only."""
+    level, handlers = logging.root.level, logging.root.handlers[:]
+    try:
+        yield
+    finally:
+        logging.root.setLevel(level)
+        for handler in set(logging.root.handlers) - set(handlers):
+            logging.root.removeHandler(handler)
 
 
 def _new_version(

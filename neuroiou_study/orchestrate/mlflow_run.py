@@ -3,22 +3,17 @@
 import math
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 
 from neuroiou_study.orchestrate.shown import ONCE, Series
 
-METRICS_PER_BATCH = 1000
-PARAMS_PER_BATCH = 100
 LONGEST_PARAM = 6000
 LONGEST_TAG = 5000
-"""Limits of MLflow's log_batch, its parameters and its tags (older servers included); *cited*."""
-
-Item = TypeVar("Item")
+"""MLflow's limits (a tag's: of older servers); *cited*. What is longer is cut."""
 
 
 class MlflowRun:
@@ -41,10 +36,9 @@ class MlflowRun:
         """Set the parameters that are missing and the tags that differ."""
         new_params = {name: text for name, text in _cut(params, LONGEST_PARAM).items() if name not in self._params}
         new_tags = {name: text for name, text in _cut(tags, LONGEST_TAG).items() if self._tags.get(name) != text}
-        for names in _batches(list(new_params), PARAMS_PER_BATCH):
-            self._client.log_batch(self.id, params=[Param(name, new_params[name]) for name in names])
-        if new_tags:
-            self._client.log_batch(self.id, tags=[RunTag(name, text) for name, text in new_tags.items()])
+        if new_params or new_tags:
+            params_of_run = [Param(name, text) for name, text in new_params.items()]
+            self._client.log_batch(self.id, params=params_of_run, tags=[RunTag(*pair) for pair in new_tags.items()])
         self._params |= new_params
         self._tags |= new_tags
 
@@ -70,8 +64,8 @@ class MlflowRun:
         now = int(time.time() * 1000)
         missing = {name: self._missing(name, steps) for name, steps in metrics.items()}
         new = [Metric(name, value, now, step) for name, steps in missing.items() for step, value in steps.items()]
-        for batch in _batches(new, METRICS_PER_BATCH):
-            self._client.log_batch(self.id, metrics=batch)
+        if new:
+            self._client.log_batch(self.id, metrics=new)  # one call; MLflow's client divides what is too long for one
         for name, steps in missing.items():
             if steps:
                 self._steps[name] = {**self.steps(name), **steps}
@@ -116,7 +110,3 @@ class MlflowRun:
 
 def _cut(texts: Mapping[str, str], length: int) -> dict[str, str]:
     return {name: text[:length] for name, text in texts.items()}
-
-
-def _batches(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
-    return [items[start : start + size] for start in range(0, len(items), size)]

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 
 from neuroiou_study.orchestrate.champion import register_champion
 from neuroiou_study.orchestrate.mlflow_run import MlflowRun
-from neuroiou_study.orchestrate.shown import epoch_metrics, parameters, trial_files, trial_metrics
+from neuroiou_study.orchestrate.shown import epoch_metrics, parameters, shared_metrics, trial_files, trial_metrics
 from neuroiou_study.orchestrate.summary import leaderboard_table, note, study_parameters, summary_metrics
 from neuroiou_study.report.leaderboard import make_leaderboard
 from neuroiou_study.spec import StudySpec
@@ -92,7 +92,7 @@ class MlflowView:
             self.mirror(winner)
         summary, board = self._summary(), make_leaderboard(self._study, self._store, records)
         register_champion(self._connected(), self._experiment, summary.id, self._study, self._store, records)
-        summary.log(summary_metrics(board))
+        summary.log({**summary_metrics(board), **shared_metrics(self._study, self._store)})
         self._connected().log_dict(summary.id, leaderboard_table(board), "leaderboard.json")
         summary.describe({}, {"mlflow.note.content": note(self._study, board, str(self._store.root))})
         summary.end("FINISHED")
@@ -161,14 +161,14 @@ class MlflowView:
 
 def redacted(text: object) -> str:
     """``text`` in one line, without the name and password of any uri in it."""
-    return re.sub(r"//[^/@\s]+@", "//***@", " ".join(str(text).split()))
+    return re.sub(r"//[^/\s]+@", "//***@", " ".join(str(text).split()))
 
 
 def _database(uri: str) -> Path | None:
     """The file of a SQLite uri, None for a server's. Raises ValueError for what MLflow would not serve."""
     if uri.startswith(("http://", "https://")):
         return None
-    path = Path(uri.removeprefix(SQLITE))
+    path = Path(uri.removeprefix(SQLITE).partition("?")[0])
     if not uri.startswith(SQLITE) or not path.is_absolute():
         rule = "must be http(s)://… or sqlite:////absolute/path/mlflow.db (MLflow has no file stores any more)"
         raise ValueError(f"--tracking-uri: {redacted(uri)}: {rule}: change it")

@@ -74,7 +74,7 @@ class Search:
         live = self._live[assignment.name]
         live.report(step, progress.metrics["select_miou"])
         is_last = step == len(self._study.seeds) * progress.epochs
-        return not is_last and live.trial.should_prune()
+        return not is_last and bool(live.trial.should_prune())
 
     def settle(self, assignment: Assignment, error: str | None = None) -> None:
         """A trial has ended: tell Optuna what its record says, or that it failed if it left none."""

@@ -20,7 +20,7 @@ from neuroiou_study.stages.pipeline import STAGES, plan
 from neuroiou_study.stages.records import Assignment, SeedRun, TrialRecord
 from neuroiou_study.stages.store import Store
 from neuroiou_study.stages.train_network import HISTORY_FILE, read_history
-from neuroiou_study.stages.trial import finals, result_folder
+from neuroiou_study.stages.trial import finals, result_folder, shared_stages
 
 Series = Mapping[str, Mapping[int, float]]
 """Metric name → step → value. Epochs are the steps; what is measured once has the step ONCE."""
@@ -42,8 +42,8 @@ def parameters(study: StudySpec, assignment: Assignment) -> dict[str, str]:
 def epoch_metrics(study: StudySpec, progress: Progress, known: Callable[[str], Mapping[int, float]]) -> Series:
     """The metrics of one epoch of one seed; with the mean if ``known`` has the other seeds' values at its names."""
     metrics: dict[str, Mapping[int, float]] = {}
-    for name, value in progress.metrics.items():
-        name = f"{progress.stage}/{name}"
+    for measure, value in progress.metrics.items():
+        name = f"{progress.stage}/{measure}"
         per_seed = {seed: {name: known(_seed_name(seed, name))} for seed in study.seeds if seed != progress.seed}
         metrics.update(_over_seeds({**per_seed, progress.seed: {name: {progress.epoch: value}}}))
     return metrics
@@ -59,6 +59,14 @@ def trial_metrics(study: StudySpec, record: TrialRecord, store: Store) -> Series
     }
     once = {"seconds": record.seconds} if record.score is None else {"seconds": record.seconds, "score": record.score}
     return {**_over_seeds(per_seed), **_once("", once)}
+
+
+def shared_metrics(study: StudySpec, store: Store) -> Series:
+    """The pretraining that all trials share, if they do."""
+    if "pretrain" not in shared_stages(study):
+        return {}
+    specs = {seed: study.sample({}, seed=seed) for seed in study.seeds}
+    return _over_seeds({seed: _pretraining(spec, store) for seed, spec in specs.items()})
 
 
 def trial_files(study: StudySpec, record: TrialRecord, store: Store) -> dict[str, Path]:
@@ -98,13 +106,17 @@ def _over_seeds(per_seed: Mapping[int, Series]) -> Series:
 def _seed_metrics(spec: TrialSpec, run: SeedRun, store: Store) -> Series:
     surrogate = _stage_folder(run, "fit_surrogate", store)
     evaluation = _stage_folder(run, "evaluate", store)
-    pretraining = store.started(plan(spec)["pretrain"].address)
     return {
-        **_epochs("pretrain", read_history(pretraining) if pretraining else []),
+        **_pretraining(spec, store),
         **_epochs("finetune", run.history),
         **(_once("fidelity/", read_fidelity(surrogate)) if surrogate else {}),
         **(_once("evaluate/", _evaluation(evaluation)) if evaluation else {}),
     }
+
+
+def _pretraining(spec: TrialSpec, store: Store) -> Series:
+    folder = store.started(plan(spec)["pretrain"].address)
+    return _epochs("pretrain", read_history(folder) if folder else [])
 
 
 def _final_metrics(spec: TrialSpec | None, store: Store) -> Series:

@@ -4,6 +4,7 @@ Nothing of MLflow stops or slows a study: what fails is noted once, left for a m
 process or by ``neuroiou-study sync``.
 """
 
+import json
 import logging
 import os
 import sqlite3
@@ -35,12 +36,14 @@ DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 OUTAGES = (RequestException, SQLAlchemyError, sqlite3.Error, Boto3Error, BotoCoreError, ClientError)
-FAILURES = (MlflowException, OSError, RuntimeError, *OUTAGES)
-"""What ends an attempt and not the study: MLflow, its server, its artifacts' storage, a file that went away."""
+FAILURES = (MlflowException, OSError, RuntimeError, json.JSONDecodeError, *OUTAGES)
+"""What ends an attempt and not the study: MLflow, its server, its artifacts' storage, a file that went away or is
+just being written."""
 
 
 class Tracker:
@@ -54,14 +57,15 @@ class Tracker:
         self._view = MlflowView(study, store, uri)
         self._uri = uri
         self._pending: dict[str, TrialRecord] = {}
+        self._lacks_summary = False
         self._resume_at = 0.0
         self._has_warned = False
         self._attempt(self._view.open)
 
     @property
     def behind(self) -> tuple[str, ...]:
-        """Names of ended trials that MLflow does not show yet."""
-        return tuple(self._pending)
+        """Names of ended trials that MLflow does not show yet, and ``summary`` if it missed the end of the study."""
+        return (*self._pending, "summary") if self._lacks_summary else tuple(self._pending)
 
     def begin(self, assignment: Assignment) -> None:
         """A trial starts, or starts again: its run is there, RUNNING, with its parameters."""
@@ -80,10 +84,10 @@ class Tracker:
     def conclude(self, records: Sequence[TrialRecord]) -> None:
         """The study has ended with ``records``: MLflow shows all of them, the leaderboard and the champion."""
         self._resume_at = 0.0
-        if self._attempt(lambda: self._note_missing(records)):
-            self._catch_up()
-            self._attempt(lambda: self._view.stop_unrecorded(records))
-            self._attempt(lambda: self._view.conclude(records))
+        self._attempt(lambda: self._note_missing(records))
+        self._catch_up()
+        self._attempt(lambda: self._view.stop_unrecorded(records))
+        self._lacks_summary = not self._attempt(lambda: self._view.conclude(records))
 
     def _note_missing(self, records: Sequence[TrialRecord]) -> None:
         for record in self._view.missing(records):
@@ -157,7 +161,7 @@ def _is_outage(error: Exception) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What MLflow and its libraries log inside the block is not shown; what matters of it is in the exception."""
+    """What MLflow logs inside the block is not shown; what matters of it is in the exception."""
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "urllib3.connectionpool")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

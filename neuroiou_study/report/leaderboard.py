@@ -166,7 +166,8 @@ def _trials_table(board: Leaderboard, num_trials: int) -> Table:
     table.add_column("select mIoU", justify="right")
     table.add_column("values")
     for row in board.trials[:num_trials]:
-        table.add_row(row["trial"], row["state"], _number(row["select_miou"]), row["error"] or _values(row["values"]))
+        remark = _shortened(row["error"]) if row["error"] else _values(row["values"])
+        table.add_row(row["trial"], row["state"], _number(row["select_miou"]), remark)
     return table
 
 
@@ -177,6 +178,10 @@ def _values(values: dict[str, Scalar]) -> str:
         group, _, field = name.partition(".")
         groups.setdefault(group, []).append(f"{field} {_short(value)}")
     return "; ".join(f"{group}: {', '.join(fields)}" for group, fields in groups.items())
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 100 else f"{text[:99]}…"
 
 
 def _number(value: float | None, form: str = ".4f") -> str:

@@ -7,11 +7,10 @@ Ray started them. :class:`LocalWorker` is this process alone, :class:`GroupWorke
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 from neuroiou_study.core.data.loading import Shard
@@ -112,13 +111,31 @@ class GroupWorker(Worker):
         return DistributedDataParallel(model.to(self.device))
 
     def sum(self, value: Tensor) -> Tensor:
-        total: Tensor = all_reduce(value.to(self.device))
+        total: Tensor = _GroupSum.apply(value.to(self.device))  # type: ignore[no-untyped-call]
         return total.to(value.device)
 
     def from_first(self, make: Callable[[], Result]) -> Result:
         box = [make() if self.is_first else None]
         distributed.broadcast_object_list(box, src=0, device=self.device)
         return box[0]  # type: ignore[return-value]
+
+
+class _GroupSum(torch.autograd.Function):
+    """The sum over the group. Its gradient is summed too: every worker's loss depends on every worker's value."""
+
+    @staticmethod
+    def forward(_: Any, value: Tensor) -> Tensor:
+        return _all_reduced(value)
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        return _all_reduced(gradient)
+
+
+def _all_reduced(value: Tensor) -> Tensor:
+    total = value.clone(memory_format=torch.contiguous_format)
+    distributed.all_reduce(total)
+    return total
 
 
 class Backend(Protocol):

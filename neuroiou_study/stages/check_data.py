@@ -32,9 +32,18 @@ def num_samples(study: StudySpec) -> int:
 
 def _check_batches(study: StudySpec, num_train: int) -> None:
     least = max(study.resources.workers, study.resources.shared_workers or 1)
-    for name, batch_size in (("pretrain", study.pretrain.batch_size), ("finetune", study.finetune.batch_size)):
+    for name, batch_size in _batch_sizes(study):
         if not least <= batch_size <= num_train:
             raise ValueError(
-                f"{name}.batch_size: {batch_size}: at least one image for each of {least} workers and at most the "
+                f"{name}: {batch_size}: at least one image for each of {least} workers and at most the "
                 f"{num_train} training images: change it"
             )
+
+
+def _batch_sizes(study: StudySpec) -> Iterator[tuple[str, int]]:
+    """The study's own batch sizes and the ends of those that are searched."""
+    yield "pretrain.batch_size", study.pretrain.batch_size
+    yield "finetune.batch_size", study.finetune.batch_size
+    for name in ("pretrain.batch_size", "finetune.batch_size"):
+        if name in study.search:
+            yield from ((f"search.{name}", int(value)) for value in study.search[name].corners)

@@ -46,12 +46,13 @@ class SegmentationDataset(ABC):
             yield self.load(index).name
 
     def pixels_per_class(self) -> Tensor:
-        """``(C,)`` int64 labelled pixels of each class in this split; reads every sample."""
-        total = torch.zeros(self.num_classes, dtype=torch.int64)
-        for index in range(len(self)):
-            labels = torch.from_numpy(self.load(index).labels).long()
-            total += torch.bincount(labels[labels != self.ignore_index], minlength=self.num_classes)
-        return total
+        """``(N, C + 1)`` int64 pixels of each image of this split by class, void last; reads every sample."""
+        return torch.stack([self._pixels(index) for index in range(len(self))])
+
+    def _pixels(self, index: int) -> Tensor:
+        labels = torch.from_numpy(self.load(index).labels).long()
+        classes = torch.where(labels == self.ignore_index, self.num_classes, labels)
+        return torch.bincount(classes.flatten(), minlength=self.num_classes + 1)
 
 
 def check_labels(where: str, labels: NDArray[np.uint8], num_classes: int, ignore_index: int) -> None:
