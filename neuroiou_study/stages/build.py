@@ -97,6 +97,7 @@ def fit_settings(spec: FitSurrogateSpec, seed: int) -> FitSettings:
         lr=spec.lr,
         epochs=spec.epochs,
         batch_size=spec.batch_size,
+        weight_decay=spec.weight_decay,
         patience=spec.patience,
         held_out_fraction=spec.held_out_fraction,
         seed=seed,

@@ -141,14 +141,14 @@ def test_long_histories_and_long_parameters_are_taken(tmp_path: Path, uri: str) 
         seconds=1.0,
         runs=[SeedRun(seed=0, stages={}, history=history)],
     )
+    played, ids = Played(study, Store(tmp_path / "store"), [], [record]), set()
     for _ in range(2):
-        Tracker(study, Store(tmp_path / "store"), uri).finish(record)
-    client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name(study.identity)
-    assert experiment is not None
-    (run,) = client.search_runs([experiment.experiment_id], "tags.`neuroiou.trial` = 'weighted-000'")
-    assert len(client.get_metric_history(run.info.run_id, "finetune/loss")) == 700
-    assert len(run.data.params["finetune.loss.class_weights"]) == 6000
+        Tracker(study, played.store, uri).finish(record)
+        run = shown(played, uri).runs["weighted-000"]
+        ids.add(run.id)
+    assert len(ids) == 1
+    assert run.metrics["finetune/loss"] == [(row["epoch"], row["loss"]) for row in history]
+    assert len(run.params["finetune.loss.class_weights"]) == 6000
 
 
 def test_a_class_may_have_any_name(tmp_path: Path, uri: str) -> None:

@@ -12,7 +12,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from neuroiou_study.orchestrate.tracking import Tracker
-from neuroiou_study.spec import StudySpec
+from neuroiou_study.spec import Scalar, StudySpec
 from neuroiou_study.stages.backend import LocalWorker, Progress
 from neuroiou_study.stages.news import Begun, Ended, Epoch, News
 from neuroiou_study.stages.records import Assignment, StudyRecords, TrialRecord
@@ -49,6 +49,11 @@ class Played:
     def record(self, name: str) -> TrialRecord:
         return next(record for record in self.records if record.assignment.name == name)
 
+    def epoch(self, name: str) -> Epoch:
+        """The first epoch of a trial's fine-tuning."""
+        epochs = (item for item in self.news if isinstance(item, Epoch) and item.assignment is not None)
+        return next(item for item in epochs if item.assignment == self.record(name).assignment)
+
     def folder(self, record: TrialRecord, stage: str) -> Path:
         folder = self.store.find(record.runs[0].stages[stage])
         assert folder is not None
@@ -63,14 +68,20 @@ def play(study: StudySpec, folder: Path) -> Played:
     """Run ``study``: a complete surrogate trial, a pruned one, one that fails in its first epoch, and a control."""
     torch.set_num_threads(1)  # networks this small are slower with more, by far where cores are shared
     store, news = Store(folder / "store"), list[News]()
-    run_shared_stages(study, store, LocalWorker())
+
+    def listen(progress: Progress) -> bool:
+        news.append(Epoch(None, progress))
+        return False
+
+    run_shared_stages(study, store, LocalWorker(listener=listen))
     for arm, number, depth, end in (
         ("neuroiou", 0, 2, None),
         ("neuroiou", 1, 1, "pruned"),
         ("neuroiou", 2, 1, "failed"),
         ("ce", 0, None, None),
     ):
-        values = {"finetune.lr": 1e-3 * (1 + number)} | ({"fit_surrogate.depth": depth} if depth else {})
+        values: dict[str, Scalar] = {"finetune.lr": 1e-3 * (1 + number)}
+        values |= {} if depth is None else {"fit_surrogate.depth": depth}
         news += _run(study, Assignment(arm=arm, number=number, values=values), store, end)
     run_finals(study, store, LocalWorker())
     return Played(study, store, news, list(StudyRecords(study, store)))
@@ -91,7 +102,7 @@ def _run(study: StudySpec, assignment: Assignment, store: Store, end: str | None
     return iter([*news, Ended(record)])
 
 
-def tell(played: Played, tracker: Tracker) -> None:
+def tell(played: Played, tracker: Tracker, *, conclude: bool = True) -> None:
     """Tell ``tracker`` the whole study, as its driver does."""
     for item in played.news:
         match item:
@@ -101,7 +112,8 @@ def tell(played: Played, tracker: Tracker) -> None:
                 tracker.progress(assignment, progress)
             case Ended(record):
                 tracker.finish(record)
-    tracker.conclude(played.records)
+    if conclude:
+        tracker.conclude(played.records)
 
 
 @dataclass(frozen=True)
@@ -174,7 +186,7 @@ def _files(client: MlflowClient, run_id: str, folder: str | None) -> list[str]:
 
 def _champion(client: MlflowClient, name: str) -> str | None:
     try:
-        version: str = client.get_model_version_by_alias(name, "champion").version
+        version = str(client.get_model_version_by_alias(name, "champion").version)
     except MlflowException:
         return None
     return version

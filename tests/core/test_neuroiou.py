@@ -1,0 +1,181 @@
+"""The gradient of NeuroIoU: against finite differences, and against the paper's eq. 5 written out."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from neuroiou_study.core.counts import FN, FP, TP, Reading
+from neuroiou_study.core.features import Inputs, InputSet, Scale
+from neuroiou_study.core.fitting import make_rows
+from neuroiou_study.core.neuroiou import NeuroIoULoss
+from neuroiou_study.core.surrogate import Surrogate
+from tests.core.examples import batch, surrogate
+
+READINGS: tuple[Reading, ...] = ("class", "predicted", "complement")
+INPUT_SETS: tuple[InputSet, ...] = ("prob3", "prob6", "hinge3", "hinge6")
+
+
+def _gradient(loss_fn: NeuroIoULoss, logits: Tensor, labels: Tensor) -> Tensor:
+    """The gradient that reaches the logits."""
+    leaf = logits.clone().requires_grad_(True)
+    loss_fn(leaf, labels).backward()
+    assert leaf.grad is not None
+    return leaf.grad
+
+
+def _rows_of_batch(inputs: Inputs, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    counts, sums = inputs.statistics(logits, labels, 255)
+    return make_rows(counts, sums, generator=torch.Generator()).statistics
+
+
+@pytest.mark.parametrize("aggregate", ["image", "batch"])
+@pytest.mark.parametrize("reading", READINGS)
+@pytest.mark.parametrize("name", INPUT_SETS)
+def test_gradient_equals_finite_differences(name: InputSet, reading: Reading, aggregate: str) -> None:
+    # With the means detached the gradient is not that of the loss, by definition: see the next test.
+    inputs = Inputs(name, reading, means_gradient="full")
+    logits, labels = batch(height=3, width=3)
+    loss_fn = NeuroIoULoss(surrogate(inputs), aggregate=aggregate)
+    assert torch.autograd.gradcheck(lambda z: loss_fn(z, labels), logits.requires_grad_(True))
+
+
+@pytest.mark.parametrize("scale", ["raw", "pixels", "union", "self", "log"])
+def test_gradient_equals_finite_differences_at_every_scale(scale: Scale) -> None:
+    logits, labels = batch(height=3, width=3)
+    loss_fn = NeuroIoULoss(surrogate(Inputs(scale=scale), depth=2))
+    assert torch.autograd.gradcheck(lambda z: loss_fn(z, labels), logits.requires_grad_(True))
+
+
+@pytest.mark.parametrize("name", ["prob6", "hinge6"])
+@pytest.mark.parametrize("reading", READINGS)
+def test_with_detached_means_the_gradient_is_that_by_the_sums_alone(name: InputSet, reading: Reading) -> None:
+    inputs = Inputs(name, reading)
+    logits, labels = batch()
+    made = surrogate(inputs)
+    counts, sums, _ = _rows_of_batch(inputs, logits, labels)
+    union = counts.sum(-1, keepdim=True)
+    means = (sums / counts.clamp(min=1)).detach()
+
+    leaf = logits.clone().requires_grad_(True)
+    moving = _rows_of_batch(inputs, leaf, labels)[1]
+    made.net(torch.cat([moving / union, means], dim=-1)).mean().backward()
+    assert leaf.grad is not None
+    torch.testing.assert_close(_gradient(NeuroIoULoss(made), logits, labels), leaf.grad)
+
+    full = NeuroIoULoss(surrogate(Inputs(name, reading, means_gradient="full")))
+    assert not torch.allclose(_gradient(full, logits, labels), leaf.grad)
+
+
+def _by_the_sums(made: Surrogate, counts: Tensor, sums: Tensor) -> Tensor:
+    """Paper eq. 5 for one softplus layer, ``(3,)``: Σ_j w_out,j · w_hidden,j · S'(x·w_hidden,j + b_j), S' = sigmoid.
+
+    The inputs are z-scored sums over the union, so the chain rule divides by both.
+    """
+    state = made.net.state_dict()
+    w_hidden, b_hidden, w_out = state["layers.0.weight"], state["layers.0.bias"], state["layers.1.weight"][0]
+    union = counts.sum()
+    x = (sums / union - made.net.mean) / made.net.std
+    slope = 1 / (1 + (-(w_hidden @ x + b_hidden)).exp())
+    by_input = torch.stack([(w_out * w_hidden[:, i] * slope).sum() for i in range(3)])
+    return by_input / made.net.std / union
+
+
+def _at_pixel(z: Tensor, y: int, by_sums: Tensor, reading: Reading) -> Tensor:
+    """∂L/∂z_j = [j=y] w_y + [j=k] w_k - s p_j of one pixel with upstream gradients ``by_sums`` ``(C, 3)``."""
+    p = z.softmax(0)
+    k = int(z.argmax())
+    w = torch.zeros_like(p)
+    if k == y:
+        w[y] += by_sums[y, TP] * p[y]
+    else:
+        w[k] += by_sums[k, FP] * p[k]
+        sign, entering = {"class": (1, y), "predicted": (1, k), "complement": (-1, y)}[reading]
+        w[entering] += sign * by_sums[y, FN] * p[entering]
+    return w - w.sum() * p
+
+
+@pytest.mark.parametrize("reading", READINGS)
+def test_gradient_is_eq_5_written_out(reading: Reading) -> None:
+    inputs = Inputs(reading=reading)
+    logits, labels = batch()
+    made = surrogate(inputs)
+    counts, sums = inputs.statistics(logits, labels, 255)
+    present = counts[..., TP] + counts[..., FN] > 0
+    by_sums = torch.zeros_like(sums)
+    for i, c in present.nonzero().tolist():
+        by_sums[i, c] = _by_the_sums(made, counts[i, c], sums[i, c]) / present.sum()
+
+    expected = torch.zeros_like(logits)
+    for i, row, column in (labels != 255).nonzero().tolist():
+        y = int(labels[i, row, column])
+        expected[i, :, row, column] = _at_pixel(logits[i, :, row, column], y, by_sums[i], reading)
+    torch.testing.assert_close(_gradient(NeuroIoULoss(made), logits, labels), expected)
+
+
+def test_the_loss_is_the_mean_over_the_classes_in_each_images_labels() -> None:
+    logits, labels = batch()
+    labels[0][labels[0] == 2] = 1
+    made = surrogate()
+    counts, sums = made.config.inputs.statistics(logits, labels, 255)
+    values = [
+        made(counts[i, c : c + 1], sums[i, c : c + 1], (labels[i : i + 1] != 255).sum((1, 2)))
+        for i in range(2)
+        for c in range(4)
+        if (labels[i] == c).any()
+    ]
+    assert len(values) == 7
+    torch.testing.assert_close(NeuroIoULoss(made)(logits, labels), torch.cat(values).mean())
+
+
+def test_per_batch_the_loss_is_that_of_one_large_image() -> None:
+    logits, labels = batch(images=3)
+    made = surrogate()
+    whole_logits, whole_labels = logits.transpose(0, 1).reshape(1, 4, 15, 6), labels.reshape(1, 15, 6)
+    expected = NeuroIoULoss(made)(whole_logits, whole_labels)
+    torch.testing.assert_close(NeuroIoULoss(made, aggregate="batch")(logits, labels), expected)
+    assert not torch.allclose(NeuroIoULoss(made)(logits, labels), expected)
+
+
+def test_the_surrogate_is_frozen() -> None:
+    logits, labels = batch()
+    loss_fn = NeuroIoULoss(surrogate())
+    loss_fn(logits.requires_grad_(True), labels).backward()
+    assert [p for p in loss_fn.parameters() if p.requires_grad or p.grad is not None] == []
+
+
+@pytest.mark.parametrize("name", INPUT_SETS)
+@pytest.mark.parametrize("aggregate", ["image", "batch"])
+def test_an_all_void_batch_has_loss_0_and_gradient_0(name: InputSet, aggregate: str) -> None:
+    logits, labels = batch()
+    loss_fn = NeuroIoULoss(surrogate(Inputs(name)), aggregate=aggregate)
+    void = torch.full_like(labels, 255)
+    assert float(loss_fn(logits, void)) == 0
+    assert torch.equal(_gradient(loss_fn, logits, void), torch.zeros_like(logits))
+
+
+def test_half_precision_logits_have_a_float32_loss() -> None:
+    logits, labels = batch(height=20, width=20)
+    loss_fn = NeuroIoULoss(surrogate().float())
+    loss = loss_fn(logits.to(torch.bfloat16), labels)
+    assert loss.dtype == torch.float32
+    assert float(loss) == pytest.approx(float(loss_fn(logits, labels)), abs=2e-2)
+
+
+def test_what_is_loaded_equals_what_was_saved(tmp_path: Path) -> None:
+    logits, labels = batch(ignore_index=11)
+    saved = NeuroIoULoss(surrogate().float(), aggregate="batch", ignore_index=11)
+    saved.save(tmp_path)
+    assert torch.equal(NeuroIoULoss.load(tmp_path)(logits, labels), saved(logits, labels))
+    elsewhere = torch.where(labels == 11, 255, labels)
+    assert torch.equal(NeuroIoULoss.load(tmp_path, ignore_index=255)(logits, elsewhere), saved(logits, labels))
+
+
+@pytest.mark.parametrize("content", ["", "[]", json.dumps({"aggregate": "batch"}), '{"aggregate": "all"}'])
+def test_damaged_settings_are_named(tmp_path: Path, content: str) -> None:
+    NeuroIoULoss(surrogate()).save(tmp_path)
+    (tmp_path / "loss.json").write_text(content)
+    with pytest.raises(ValueError, match=f"{tmp_path / 'loss.json'}: .*: export the loss again"):
+        NeuroIoULoss.load(tmp_path)

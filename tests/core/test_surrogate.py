@@ -1,0 +1,156 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from neuroiou_study.core.features import Inputs, InputSet
+from neuroiou_study.core.surrogate import Activation, Surrogate, SurrogateConfig, num_parameters
+from tests.core.examples import rows, surrogate
+
+ACTIVATIONS: tuple[Activation, ...] = ("softplus", "relu", "tanh", "silu")
+WRITTEN_OUT: dict[str, Callable[[Tensor], Tensor]] = {
+    "softplus": lambda h: (1 + h.exp()).log(),
+    "relu": lambda h: h.clamp(min=0),
+    "tanh": lambda h: (h.exp() - (-h).exp()) / (h.exp() + (-h).exp()),
+    "silu": lambda h: h / (1 + (-h).exp()),
+}
+CONFIG_FILE, WEIGHTS_FILE = "surrogate.json", "surrogate.safetensors"
+
+
+def _weights(made: Surrogate) -> list[tuple[Tensor, Tensor]]:
+    state = made.net.state_dict()
+    return [(state[f"layers.{i}.weight"], state[f"layers.{i}.bias"]) for i in range(made.config.depth + 1)]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_one_hidden_layer_is_paper_eq_4(activation: Activation) -> None:
+    made, data = surrogate(activation=activation), rows(2)
+    (w_hidden, b_hidden), (w_out, b_out) = _weights(made)
+    s = WRITTEN_OUT[activation]
+    for m in range(len(data)):
+        x = (data.sums[m] / data.counts[m].sum() - made.net.mean) / made.net.std
+        hidden = [s(x @ w_hidden[j] + b_hidden[j]) for j in range(len(w_hidden))]
+        expected = b_out[0] + torch.stack([w_out[0, j] * hidden[j] for j in range(len(w_hidden))]).sum()
+        torch.testing.assert_close(made(*data.statistics)[m], expected)
+
+
+def test_the_default_has_the_papers_shape() -> None:
+    config = SurrogateConfig()
+    assert (config.depth, config.width, config.inputs.num_features) == (4, 100, 3)
+    assert num_parameters(config) == sum(p.numel() for p in Surrogate(config).parameters()) == 30_801
+
+
+def test_standardise_makes_the_features_zero_mean_and_unit_variance() -> None:
+    made = Surrogate(SurrogateConfig())
+    features = torch.rand(50, 3) * torch.tensor([3.0, 0.1, 0.0])
+    made.net.standardise(features)
+    scored = (features - made.net.mean) / made.net.std
+    torch.testing.assert_close(scored.mean(0), torch.zeros(3), rtol=0, atol=1e-5)
+    torch.testing.assert_close(scored.std(0), torch.tensor([1.0, 1.0, 0.0]), rtol=0, atol=1e-5)
+
+
+def test_an_unfitted_surrogate_is_flat() -> None:
+    made = Surrogate(SurrogateConfig())
+    assert float(made(*rows().statistics).detach().abs().max()) == 0
+
+
+def _gradients(made: Surrogate, seed: int) -> Tensor:
+    data = rows(30, seed=seed)
+    sums = data.sums.requires_grad_(True)
+    (gradient,) = torch.autograd.grad(made(data.counts, sums, data.num_pixels).sum(), sums)
+    return gradient
+
+
+@pytest.mark.parametrize("activation", ["softplus", "relu", "tanh"])
+@pytest.mark.parametrize("name", ["prob3", "prob6", "hinge3"])
+@pytest.mark.parametrize("depth", [1, 4])
+def test_a_monotone_surrogate_has_right_signs_with_any_weights(
+    activation: Activation, name: InputSet, depth: int
+) -> None:
+    inputs = Inputs(name, means_gradient="full")
+    for seed in range(5):
+        made = surrogate(inputs, depth=depth, activation=activation, monotone=True, seed=seed)
+        directed = _gradients(made, seed) * torch.tensor(inputs.right_signs)
+        assert float(directed.min()) >= 0
+        assert float(directed.max()) > 0
+
+
+def test_a_surrogate_that_is_not_monotone_has_wrong_signs_with_some_weights() -> None:
+    directed = [_gradients(surrogate(seed=seed), seed) * torch.tensor([-1, 1, 1]) for seed in range(5)]
+    assert any(float(each.min()) < 0 for each in directed)
+
+
+def test_a_monotone_surrogate_can_bend_both_ways() -> None:
+    # Softplus alone, with weights of one sign, could bend up only.
+    made = surrogate(Inputs(scale="raw"), width=8, monotone=True)
+    steps = torch.linspace(-6, 6, 13, dtype=torch.float64)
+    sums = torch.stack([-steps, steps, steps], dim=-1)
+    values = made(torch.ones(13, 3), sums, torch.ones(13)).detach()
+    bends = values[2:] - 2 * values[1:-1] + values[:-2]
+    assert float(bends.min()) < 0 < float(bends.max())
+
+
+@pytest.mark.parametrize("monotone", [False, True])
+def test_what_is_loaded_equals_what_was_saved_exactly(tmp_path: Path, monotone: bool) -> None:
+    saved = surrogate(Inputs("prob6", "predicted", "log", "full"), depth=2, monotone=monotone).float()
+    saved.save(tmp_path)
+    loaded = Surrogate.load(tmp_path)
+    assert loaded.config == saved.config
+    assert torch.equal(loaded(*rows().statistics), saved(*rows().statistics))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    surrogate().save(tmp_path)
+    (tmp_path / WEIGHTS_FILE).unlink()
+    with pytest.raises(FileNotFoundError, match=WEIGHTS_FILE):
+        Surrogate.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match=CONFIG_FILE):
+        Surrogate.load(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"format": 99}, "format must be 1"),
+        ({"width": 7}, "size mismatch"),
+        ({"hight": 7}, "hight"),
+        ({"activation": "selu"}, "activation: 'selu'"),
+        ({"inputs": {"name": "prob4"}}, "name: 'prob4'"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_explained(
+    tmp_path: Path, change: dict[str, object], complaint: str
+) -> None:
+    surrogate().save(tmp_path)
+    path = tmp_path / CONFIG_FILE
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(ValueError, match=f"(?s){tmp_path}.*{complaint}.*: export the surrogate again"):
+        Surrogate.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "no json", "[1]", "{}"])
+def test_a_damaged_configuration_is_named(tmp_path: Path, content: str) -> None:
+    surrogate().save(tmp_path)
+    (tmp_path / CONFIG_FILE).write_text(content)
+    with pytest.raises(ValueError, match=f"{tmp_path / CONFIG_FILE}: .*: export the surrogate again"):
+        Surrogate.load(tmp_path)
+
+
+def test_truncated_weights_are_named(tmp_path: Path) -> None:
+    surrogate().save(tmp_path)
+    path = tmp_path / WEIGHTS_FILE
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=f"{path}: .*: export the surrogate again"):
+        Surrogate.load(tmp_path)
+
+
+def test_impossible_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="depth, width: 0, 100: at least 1 each"):
+        SurrogateConfig(depth=0)
+    with pytest.raises(ValueError, match="activation: 'silu': a monotone surrogate needs a monotone one"):
+        SurrogateConfig(activation="silu", monotone=True)
+    with pytest.raises(ValueError, match="activation: 'gelu': one of softplus, relu, tanh, silu"):
+        SurrogateConfig(activation="gelu")  # type: ignore[arg-type]

@@ -1,0 +1,138 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from neuroiou_study.core.data.loading import Batch, Shard, evaluation_batches, training_batches
+from neuroiou_study.core.data.shapes import ShapesDataset
+from neuroiou_study.core.losses import CrossEntropyLoss, SoftIoULoss
+from neuroiou_study.core.metrics import pixel_accuracy
+from neuroiou_study.core.neuroiou import NeuroIoULoss
+from neuroiou_study.core.reduction import SegmentationLoss
+from neuroiou_study.core.surrogate import Surrogate, SurrogateConfig
+from neuroiou_study.core.training import NonFiniteLossError, evaluate_counts, train_epoch
+from tests.core.examples import rows, surrogate
+
+CPU = torch.device("cpu")
+SHAPES = ShapesDataset("train", 10, 16, 20)
+
+
+def _network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Dropout(0.1), nn.Conv2d(8, 6, 1))
+
+
+def _counts(network: nn.Module, shard: Shard, batch_size: int = 3) -> Tensor:
+    batches = evaluation_batches(SHAPES, batch_size, shard=shard)
+    return evaluate_counts(network, batches, num_images=10, num_classes=6, ignore_index=255, device=CPU)
+
+
+def _monotone_surrogate() -> Surrogate:
+    made = Surrogate(SurrogateConfig(depth=1, monotone=True))
+    made.net.standardise(made.features(*rows().statistics))
+    return made
+
+
+@pytest.mark.parametrize("loss_fn", [CrossEntropyLoss(), SoftIoULoss(), NeuroIoULoss(_monotone_surrogate())])
+def test_one_step_lowers_the_loss(loss_fn: SegmentationLoss) -> None:
+    network = _network()
+    (batch,) = training_batches(SHAPES, 10, seed=0, epoch=0, shard=Shard())
+    before = float(loss_fn(network.eval()(batch.images), batch.labels).detach())
+    train_epoch(network, [batch], loss_fn, torch.optim.SGD(network.parameters(), lr=0.05), CPU)
+    assert float(loss_fn(network.eval()(batch.images), batch.labels).detach()) < before
+
+
+def test_an_epoch_returns_the_mean_loss_of_its_steps() -> None:
+    network = _network()[:1]  # type: ignore[index]
+    batches = list(training_batches(SHAPES, 5, seed=0, epoch=0, shard=Shard()))
+    frozen = torch.optim.SGD(network.parameters(), lr=0.0)
+    loss_fn = CrossEntropyLoss()
+    expected = [float(loss_fn(network(batch.images), batch.labels).detach()) for batch in batches]
+    assert len(expected) == 2
+    assert train_epoch(network, batches, loss_fn, frozen, CPU) == pytest.approx(sum(expected) / 2)
+
+
+def test_gradients_of_earlier_steps_do_not_add_up() -> None:
+    batches = list(training_batches(SHAPES, 5, seed=0, epoch=0, shard=Shard()))
+    together, apart = _network()[:1], _network()[:1]  # type: ignore[index]
+    for network, passes in ((together, [batches]), (apart, [batches[:1], batches[1:]])):
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        for some in passes:
+            train_epoch(network, some, CrossEntropyLoss(), optimizer, CPU)
+            optimizer.zero_grad()
+    torch.testing.assert_close(list(together.parameters()), list(apart.parameters()))
+
+
+class _Explodes(SegmentationLoss):
+    """Cross-entropy that becomes ``value`` at step ``at``."""
+
+    def __init__(self, value: float, at: int) -> None:
+        super().__init__()
+        self.value, self.steps_left, self.cross_entropy = value, at, CrossEntropyLoss()
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        self.steps_left -= 1
+        loss: Tensor = self.cross_entropy(logits, labels)
+        return loss if self.steps_left >= 0 else loss * self.value
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_non_finite_loss_names_step_and_images_and_spares_the_weights(value: float) -> None:
+    network = _network()
+    batches = list(training_batches(SHAPES, 2, seed=0, epoch=0, shard=Shard()))
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    with pytest.raises(
+        NonFiniteLossError, match=f"step 2: loss {value}: .*{batches[2].names[0]}, {batches[2].names[1]}"
+    ):
+        train_epoch(network, batches, _Explodes(value, at=2), optimizer, CPU)
+    assert all(bool(p.isfinite().all()) for p in network.parameters())
+
+
+def test_counts_of_two_shards_add_up_to_the_whole() -> None:
+    network = _network()
+    whole = _counts(network, Shard())
+    halves = [_counts(network, Shard(rank, 2)) for rank in range(2)]
+    assert torch.equal(halves[0] + halves[1], whole)
+    for rank, half in enumerate(halves):
+        assert half[rank::2].sum() > 0
+        assert half[1 - rank :: 2].sum() == 0
+
+
+def test_counts_lie_at_the_index_of_their_image_whatever_the_batch_size() -> None:
+    network = _network()
+    assert torch.equal(_counts(network, Shard(), batch_size=1), _counts(network, Shard(), batch_size=4))
+
+
+def test_evaluation_switches_dropout_off_and_leaves_no_graph() -> None:
+    network = _network().train()
+    assert torch.equal(_counts(network, Shard()), _counts(network.train(), Shard()))
+
+
+class _Oracle(nn.Module):
+    """Logits that are right about every pixel of ``batch``."""
+
+    def __init__(self, batch: Batch) -> None:
+        super().__init__()
+        labels = torch.where(batch.labels == 255, 0, batch.labels)
+        self.logits = nn.functional.one_hot(labels, 6).permute(0, 3, 1, 2).float()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.logits
+
+
+def test_counts_of_a_perfect_network_are_all_true_positives() -> None:
+    (batch,) = evaluation_batches(SHAPES, 10, shard=Shard())
+    counts = _counts(_Oracle(batch), Shard(), batch_size=10)
+    assert pixel_accuracy(counts.sum(0)) == 1
+    assert int(counts.sum()) == int((batch.labels != 255).sum())
+
+
+def test_a_surrogate_is_untouched_by_training_with_it() -> None:
+    loss_fn = NeuroIoULoss(surrogate().float())
+    before = {name: value.clone() for name, value in loss_fn.state_dict().items()}
+    network = _network()
+    optimizer = torch.optim.AdamW([*network.parameters(), *loss_fn.parameters()], lr=0.1)
+    train_epoch(network, training_batches(SHAPES, 5, seed=0, epoch=0, shard=Shard()), loss_fn, optimizer, CPU)
+    for name, value in loss_fn.state_dict().items():
+        assert torch.equal(value, before[name])

@@ -1,0 +1,120 @@
+"""Tracking against a real MLflow server, one that dies and one that hangs."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import mlflow.pytorch
+import pytest
+import torch
+
+from neuroiou_study.core.surrogate import Surrogate
+from neuroiou_study.orchestrate.tracking import Tracker, sync
+from tests.orchestrate.tracked import CONTROL, SURROGATE, Played, Shown, shown, tell
+
+
+@dataclass
+class Server:
+    """``mlflow server`` in ``folder``; may be killed and started again."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(self.port)]
+        command += ["--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}"]
+        command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        self._wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the server and its workers: they are a process group of their own."""
+        assert self.process is not None
+        os.killpg(self.process.pid, number)
+        if number == signal.SIGKILL:
+            self.process.wait()
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            try:
+                with urllib.request.urlopen(f"{self.uri}/health", timeout=5):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.1)
+        raise RuntimeError((self.folder / "log").read_text())
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, fresh_database: Path) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(fresh_database, folder / "mlflow.db")
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = int(listener.getsockname()[1])
+    server = Server(folder, port)
+    server.start()
+    yield server
+    server.signal(signal.SIGKILL)
+
+
+def test_a_server_that_is_killed_and_comes_back_loses_nothing(
+    one: Played, view: Shown, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker = Tracker(one.study, one.store, server.uri)
+    # Until the first epoch of the surrogate trial's fine-tuning is seen.
+    first = one.news.index(one.epoch(SURROGATE)) + 1
+    tell(replace(one, news=one.news[:first]), tracker, conclude=False)
+    assert [step for step, _ in shown(one, server.uri).runs[SURROGATE].metrics["finetune/loss"]] == [1]
+    server.signal(signal.SIGKILL)
+    begin = time.monotonic()
+    tell(replace(one, news=one.news[first:]), tracker, conclude=False)
+    assert time.monotonic() - begin < 10
+    assert CONTROL in tracker.behind
+    server.start()
+    tracker.conclude(one.records)
+    assert tracker.behind == ()
+    there = shown(one, server.uri)
+    assert there.without_ids() == view.without_ids()
+    assert sync(one.study, one.store, server.uri) == len(one.records)
+    assert shown(one, server.uri) == there
+    _require_champion(one, server, monkeypatch)
+
+
+def _require_champion(one: Played, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    net = Surrogate.load(one.folder(one.record(SURROGATE), "fit_surrogate")).net
+    features = torch.rand(7, len(net.mean))
+    torch.testing.assert_close(mlflow.pytorch.load_model("models:/tiny@champion")(features), net(features).detach())
+
+
+def test_a_server_that_hangs_costs_two_timeouts(
+    two: Played, view_of_two: Shown, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    tracker = Tracker(two.study, two.store, server.uri)
+    server.signal(signal.SIGSTOP)
+    begin = time.monotonic()
+    tell(two, tracker, conclude=False)
+    assert 2 <= time.monotonic() - begin < 15
+    server.signal(signal.SIGCONT)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+    tracker.conclude(two.records)
+    assert shown(two, server.uri).without_ids()["runs"] == view_of_two.without_ids()["runs"]

@@ -1,0 +1,137 @@
+"""Two workers of a torch.distributed group do together what one does alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import distributed
+
+from neuroiou_study.spec import TrialSpec
+from neuroiou_study.stages.backend import GroupWorker, LocalWorker, Pruned
+from neuroiou_study.stages.collect_pairs import PAIRS_FILE
+from neuroiou_study.stages.evaluate import read_metrics
+from neuroiou_study.stages.fit_surrogate import read_fidelity
+from neuroiou_study.stages.pretrain import pretrain
+from neuroiou_study.stages.records import Assignment, StudyRecords, TrialRecord
+from neuroiou_study.stages.store import Store
+from neuroiou_study.stages.train_network import CHECKPOINT_FILE, Row, read_history
+from neuroiou_study.stages.trial import run_trial
+from tests.stages.processes import run_together
+from tests.stages.tiny import Heard, tiny_study
+
+STUDY = tiny_study(controls={"soft": {"name": "soft_iou", "aggregate": "batch"}})
+LEARNED = Assignment(arm="neuroiou", number=0, values={"finetune.lr": 1e-3})
+CONTROL = Assignment(arm="soft", number=0, values={"finetune.lr": 1e-3})
+STOPPED = Assignment(arm="neuroiou", number=1, values={"finetune.lr": 2e-3})
+BASE: TrialSpec = STUDY.sample({})
+
+
+def run_trials(index: int, barrier: Any, root: Path) -> None:
+    """What a worker of the group does; it writes down what it was told."""
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{root / 'group'}", rank=index, world_size=2)
+    heard, stopped, resumed = Heard(), Heard(stop=("finetune", 1)), Heard()
+    run_trial(STUDY, LEARNED, Store(root / "store"), GroupWorker(listener=heard))
+    run_trial(STUDY, CONTROL, Store(root / "store"), GroupWorker())
+    run_trial(STUDY, STOPPED, Store(root / "store"), GroupWorker(listener=stopped))
+    pretrain(BASE, {}, root / "interrupted", GroupWorker(listener=resumed))
+    with pytest.raises(RuntimeError) as raised:
+        pretrain(BASE, {}, root / f"seen-by-{index}", GroupWorker())
+    told = [heard.names, stopped.names, resumed.names, str(raised.value)]
+    (root / f"told-{index}.json").write_text(json.dumps(told))
+    distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a group has worked; before that, a lone worker was interrupted in two folders."""
+    root = tmp_path_factory.mktemp("group")
+    for name in ("interrupted", "seen-by-0"):
+        (root / name).mkdir()
+        with pytest.raises(Pruned):
+            pretrain(BASE, {}, root / name, LocalWorker(listener=Heard(stop=("pretrain", 1))))
+        assert (root / name / CHECKPOINT_FILE).is_file()
+    (root / "seen-by-1").mkdir()
+    run_together(run_trials, 2, root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store in which a lone worker has made the same."""
+    store = Store(tmp_path_factory.mktemp("alone"))
+    for assignment in (LEARNED, CONTROL):
+        run_trial(STUDY, assignment, store, LocalWorker())
+    return store
+
+
+def told(root: Path, index: int) -> Any:
+    return json.loads((root / f"told-{index}.json").read_text())
+
+
+def record(store: Store, assignment: Assignment) -> TrialRecord:
+    found = StudyRecords(STUDY, store).find(assignment)
+    assert found is not None
+    return found
+
+
+def folder(store: Store, assignment: Assignment, stage: str) -> Path:
+    found = store.find(record(store, assignment).runs[0].stages[stage])
+    assert found is not None
+    return found
+
+
+def assert_near(one: list[Row], other: list[Row]) -> None:
+    assert len(one) == len(other) == 2
+    for left, right in zip(one, other, strict=True):
+        assert left == pytest.approx(right, abs=1e-4)
+
+
+@pytest.mark.parametrize("assignment", [LEARNED, CONTROL], ids=lambda assignment: assignment.name)
+def test_a_group_s_trial_is_a_lone_worker_s(root: Path, alone: Store, assignment: Assignment) -> None:
+    together = Store(root / "store")
+    assert record(together, assignment).state == record(alone, assignment).state == "complete"
+    assert record(together, assignment).runs[0].stages == record(alone, assignment).runs[0].stages
+    for stage in ("pretrain", "finetune"):
+        histories = (read_history(folder(store, assignment, stage)) for store in (together, alone))
+        assert_near(*histories)
+    metrics = [read_metrics(folder(store, assignment, "evaluate")) for store in (together, alone)]
+    assert metrics[0]["counts_per_image"] == metrics[1]["counts_per_image"]
+
+
+def test_a_group_collects_the_pairs_and_fits_the_surrogate_of_a_lone_worker(root: Path, alone: Store) -> None:
+    stores = (Store(root / "store"), alone)
+    together, one = (load_file(folder(store, LEARNED, "collect_pairs") / PAIRS_FILE) for store in stores)
+    assert set(together) == set(one) == {"counts", "hinge", "class", "predicted", "complement"}
+    assert torch.equal(together["counts"], one["counts"])
+    for name, sums in one.items():
+        torch.testing.assert_close(together[name], sums, rtol=1e-4, atol=1e-3)
+    fidelities = [read_fidelity(folder(store, LEARNED, "fit_surrogate")) for store in stores]
+    assert fidelities[0] == pytest.approx(fidelities[1], abs=1e-2, nan_ok=True)
+
+
+def test_the_first_worker_alone_is_told_of_epochs(root: Path) -> None:
+    assert told(root, 0)[0] == ["pretrain 1", "pretrain 2", "finetune 1", "finetune 2"]
+    assert told(root, 1)[:3] == [[], [], []]
+
+
+def test_a_pruned_trial_ends_in_every_worker(root: Path) -> None:
+    # The second worker has come past it, too: otherwise it would not have ended well.
+    assert told(root, 0)[1] == ["finetune 1"]
+    pruned = record(Store(root / "store"), STOPPED)
+    assert pruned.state == "pruned" and len(pruned.runs[0].history) == 1
+
+
+def test_a_group_resumes_what_a_lone_worker_began(root: Path, alone: Store) -> None:
+    assert told(root, 0)[2] == ["pretrain 1", "pretrain 2"]
+    assert_near(read_history(root / "interrupted"), read_history(folder(alone, LEARNED, "pretrain")))
+
+
+def test_a_checkpoint_that_some_workers_do_not_see_ends_all(root: Path) -> None:
+    for index in (0, 1):
+        path = root / f"seen-by-{index}" / CHECKPOINT_FILE
+        rule = "all nodes must share one store: check its mounts"
+        assert told(root, index)[3] == f"{path}: seen by some workers only: {rule}"
