@@ -67,9 +67,9 @@ class RowLoss(SegmentationLoss):
     def _total(self, counts: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
         present = in_labels(counts)
         num_pixels = valid_pixels(counts).unsqueeze(-1).expand(present.shape)
+        # Without a row the sum is an attached 0: an all-void batch has the gradient 0, not none.
         rows = self.row_losses(counts[present], sums[present], num_pixels[present])
-        # `sums.sum() * 0` keeps an all-void batch attached to the graph.
-        return rows.sum() + sums.sum() * 0, present.sum()
+        return rows.sum(), present.sum()
 
 
 def in_labels(counts: Tensor) -> Tensor:

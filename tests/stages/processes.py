@@ -47,8 +47,13 @@ def run_together(target: Callable[..., None], num_processes: int, *args: Any) ->
     processes = [SPAWN.Process(target=target, args=(index, barrier, *args)) for index in range(num_processes)]
     for process in processes:
         process.start()
-    for process in processes:
-        process.join()
+    try:
+        for process in processes:
+            process.join(DEADLINE_SECONDS)
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
     assert [process.exitcode for process in processes] == [0] * num_processes
 
 
