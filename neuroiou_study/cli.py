@@ -30,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console()
+out = Console(highlight=False)
 err = Console(stderr=True)
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The study, for example search_spaces/quickstart.yaml.")]

@@ -10,8 +10,10 @@ import pytest
 from mlflow import MlflowClient
 
 from neuroiou_study.orchestrate.tracking import Tracker, sync
-from neuroiou_study.stages.backend import Progress
-from neuroiou_study.stages.records import Assignment
+from neuroiou_study.stages.backend import LocalWorker, Progress
+from neuroiou_study.stages.records import Assignment, StudyRecords
+from neuroiou_study.stages.store import Store
+from neuroiou_study.stages.trial import run_finals, run_trial
 from tests.orchestrate.tracked import (
     CONTROL,
     SURROGATE,
@@ -19,6 +21,7 @@ from tests.orchestrate.tracked import (
     Shown,
     shown,
     shown_after_telling,
+    tiny_study,
 )
 
 
@@ -152,6 +155,18 @@ def test_a_run_that_was_made_with_other_values_is_replaced(one: Played, uri: str
     tracker.begin(assignment)
     run = shown(one, uri).runs[SURROGATE]
     assert (other.params["finetune.lr"], run.params["finetune.lr"]) == ("0.5", "0.001")
+
+
+def test_val_is_shown_although_it_is_opened_after_the_trial_has_ended(uri: str, tmp_path: Path) -> None:
+    study, store = tiny_study(), Store(tmp_path / "store")
+    tracker, assignment = Tracker(study, store, uri), Assignment(arm="ce", number=0, values={})
+    run_trial(study, assignment, store, LocalWorker())
+    records = list(StudyRecords(study, store))
+    tracker.finish(records[0])
+    run_finals(study, store, LocalWorker())
+    tracker.conclude(records)
+    runs = shown(Played(study, store, [], records), uri).runs
+    assert runs["ce-000"].metrics["val/miou"] == runs["summary"].metrics["val_miou/ce"]
 
 
 def test_runs_of_trials_that_never_ended_are_closed(one: Played, uri: str) -> None:
