@@ -48,7 +48,8 @@ def ray_head(*, dashboard: bool, num_cpus: int = 2) -> Iterator[RayHead]:
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
     """End the head and all that it started; asked politely it takes half a minute."""
-    family = [*psutil.Process(process.pid).children(recursive=True), process]
+    head = psutil.Process(process.pid)
+    family = [*head.children(recursive=True), head]
     for member in family:
         with suppress(psutil.NoSuchProcess):
             member.kill()

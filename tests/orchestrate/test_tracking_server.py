@@ -126,7 +126,7 @@ def test_a_server_that_hangs_costs_two_timeouts(
 
 
 class Lossy(BaseHTTPRequestHandler):
-    """Hands requests on to the server at ``target``; the answer to those whose path ends with ``lost`` never arrives."""
+    """Hands requests on to the server at ``target``; those that end with ``lost`` get no answer."""
 
     target = ""
     lost = "nothing"

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from neuroiou_study.spec import ChoiceRange, FloatRange, SpecError, load_study
+from neuroiou_study.spec.trial import CamvidSpec
 from tests.spec.conftest import STUDY, WriteStudy
 
 CHANGE = "change it (`neuroiou-study schema` describes it)"
@@ -196,6 +197,11 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_bytes("# Θ\n".encode("utf-16") + STUDY.encode())
     assert mistake(path).endswith(": must be YAML in UTF-8: correct that place")
+
+
+def test_letters_of_all_languages_are_read(write_study: WriteStudy) -> None:
+    study = load_study(write_study(DATA, "{name: camvid, root: Straße/Θ}"))
+    assert study.data == CamvidSpec(name="camvid", root="Straße/Θ")
 
 
 @pytest.mark.parametrize(("text", "kind"), [("", "NoneType"), ("- 1", "list"), ("study", "str")])

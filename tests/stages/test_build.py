@@ -95,9 +95,15 @@ def test_an_optimizer_has_its_options() -> None:
 
 
 def test_a_surrogate_has_the_trial_s_shape_and_settings() -> None:
-    trial = tiny_trial(fit_surrogate__inputs="hinge6", fit_surrogate__monotone=True, fit_surrogate__patience=7)
+    trial = tiny_trial(
+        fit_surrogate__inputs="hinge6",
+        fit_surrogate__monotone=True,
+        fit_surrogate__patience=7,
+        fit_surrogate__batch_size=9,
+        fit_surrogate__held_out_fraction=0.25,
+    )
     config, settings = build.surrogate_config(trial.fit_surrogate), build.fit_settings(trial.fit_surrogate, 5)
     assert (config.inputs.name, config.depth, config.width, config.monotone) == ("hinge6", 2, 8, True)
     assert (config.inputs.reading, config.inputs.scale, config.activation) == ("complement", "union", "softplus")
     assert (settings.epochs, settings.patience, settings.seed, settings.lr) == (5, 7, 5, 3e-3)
-    assert (settings.batch_size, settings.held_out_fraction) == (256, 0.2)
+    assert (settings.batch_size, settings.held_out_fraction) == (9, 0.25)

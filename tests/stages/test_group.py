@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import distributed
 
+from neuroiou_study.core.training import NonFiniteLossError
 from neuroiou_study.spec import TrialSpec
 from neuroiou_study.stages.backend import GroupWorker, LocalWorker, Pruned
 from neuroiou_study.stages.collect_pairs import PAIRS_FILE
@@ -20,12 +21,13 @@ from neuroiou_study.stages.store import Store
 from neuroiou_study.stages.train_network import CHECKPOINT_FILE, Row, read_history
 from neuroiou_study.stages.trial import run_trial
 from tests.stages.processes import run_together
-from tests.stages.tiny import Heard, tiny_study
+from tests.stages.tiny import DIVERGING, Heard, tiny_study
 
 STUDY = tiny_study(controls={"soft": {"name": "soft_iou", "aggregate": "batch"}})
 LEARNED = Assignment(arm="neuroiou", number=0, values={"finetune.lr": 1e-3})
 CONTROL = Assignment(arm="soft", number=0, values={"finetune.lr": 1e-3})
 STOPPED = Assignment(arm="neuroiou", number=1, values={"finetune.lr": 2e-3})
+FAILING = Assignment(arm="ce", number=0, values={})
 BASE: TrialSpec = STUDY.sample({})
 
 
@@ -37,6 +39,8 @@ def run_trials(index: int, barrier: Any, root: Path) -> None:
     run_trial(STUDY, LEARNED, Store(root / "store"), GroupWorker(listener=heard))
     run_trial(STUDY, CONTROL, Store(root / "store"), GroupWorker())
     run_trial(STUDY, STOPPED, Store(root / "store"), GroupWorker(listener=stopped))
+    with pytest.raises(NonFiniteLossError):
+        run_trial(DIVERGING, FAILING, Store(root / "store"), GroupWorker())
     pretrain(BASE, {}, root / "interrupted", GroupWorker(listener=resumed))
     with pytest.raises(RuntimeError) as raised:
         pretrain(BASE, {}, root / f"seen-by-{index}", GroupWorker())
@@ -123,6 +127,13 @@ def test_a_pruned_trial_ends_in_every_worker(root: Path) -> None:
     assert told(root, 0)[1] == ["finetune 1"]
     pruned = record(Store(root / "store"), STOPPED)
     assert pruned.state == "pruned" and len(pruned.runs[0].history) == 1
+
+
+def test_a_failure_is_recorded_and_ends_every_worker(root: Path) -> None:
+    # Both have met it as an error: otherwise they would not have come here.
+    failed = StudyRecords(DIVERGING, Store(root / "store")).find(FAILING)
+    assert failed is not None and failed.state == "failed"
+    assert failed.error is not None and failed.error.startswith("NonFiniteLossError: step 1: loss nan")
 
 
 def test_a_group_resumes_what_a_lone_worker_began(root: Path, alone: Store) -> None:

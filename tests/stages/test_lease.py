@@ -11,7 +11,7 @@ from neuroiou_study.stages import lease
 from neuroiou_study.stages.lease import Lease, holder, try_lease
 from tests.stages.processes import kill, received, run_together, started, wait_until
 
-ROUNDS, ENTRIES = 50, 20
+ROUNDS, ENTRIES = 50, 25
 
 
 def file_of(name: Path) -> Path:
@@ -113,8 +113,8 @@ def go_in_and_out(index: int, barrier: Any, folder: Path) -> None:
 
 
 def test_nobody_is_inside_with_another(tmp_path: Path) -> None:
-    run_together(go_in_and_out, 8, tmp_path)
-    assert file_of(tmp_path / "door").name == f"door.{8 * ENTRIES:06d}.lease"
+    run_together(go_in_and_out, 4, tmp_path)
+    assert file_of(tmp_path / "door").name == f"door.{4 * ENTRIES:06d}.lease"
 
 
 def held_elsewhere(name: Path) -> Path:

@@ -18,18 +18,9 @@ from neuroiou_study.stages.trial import (
     run_trial,
     shared_stages,
 )
-from tests.stages.tiny import Heard, files, tiny_study
+from tests.stages.tiny import DIVERGING, Heard, files, tiny_study
 
 STUDY, SEEDS = tiny_study(), tiny_study(seeds=[3, 4])
-DIVERGING = tiny_study(
-    finetune={
-        "epochs": 3,
-        "batch_size": 4,
-        "lr": 10.0,
-        "optimizer": {"name": "sgd", "weight_decay": 100.0},
-    },
-    search={"fit_surrogate.depth": {"int": [1, 4]}},
-)
 
 
 @pytest.fixture

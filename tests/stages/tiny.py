@@ -28,6 +28,13 @@ def tiny_trial(**values: Any) -> TrialSpec:
     return tiny_study().sample({name.replace("__", "."): value for name, value in values.items()})
 
 
+DIVERGING = tiny_study(
+    finetune={"epochs": 3, "batch_size": 4, "lr": 10.0, "optimizer": {"name": "sgd", "weight_decay": 100.0}},
+    search={"fit_surrogate.depth": {"int": [1, 4]}},
+)
+"""Its loss becomes NaN in fine-tuning, whatever the arm."""
+
+
 class Heard:
     """A listener that remembers every epoch and stops a trial at the one it is told."""
 
