@@ -4,6 +4,7 @@ Why not more of Ray Train: it starts the workers, joins them in a process group 
 from where, is the store's business, so that a restart finds it without Ray.
 """
 
+import gc
 import logging
 import shutil
 import uuid
@@ -23,6 +24,10 @@ from neuroiou_study.stages.backend import GroupWorker, Listener, LocalWorker, Wo
 Task = Callable[[Worker], None]
 
 
+class GroupFailedError(RuntimeError):
+    """A worker of a group raised or died; the message is the first worker's."""
+
+
 @dataclass(frozen=True)
 class RayBackend:
     """Runs a task in a worker group of its own; ``folder``, which all nodes share, is for Ray Train's own notes."""
@@ -31,10 +36,18 @@ class RayBackend:
     folder: Path
 
     def run(self, task: Task, num_workers: int, listener: Listener) -> None:
-        """Call ``task`` in ``num_workers`` processes and wait. Raises what a worker raised, wrapped by Ray Train."""
+        """Call ``task`` in ``num_workers`` processes and wait. Raises GroupFailedError if one of them failed."""
         # Never an earlier run's name: Ray Train would take up its state, and the store has ours.
         name = uuid.uuid4().hex
-        TorchTrainer(
+        try:
+            self._trainer(task, num_workers, listener, name).fit()
+        except ray.train.TrainingFailedError as error:
+            raise GroupFailedError(_reason(error)) from error
+        finally:
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+
+    def _trainer(self, task: Task, num_workers: int, listener: Listener, name: str) -> TorchTrainer:
+        return TorchTrainer(
             _in_worker,
             train_loop_config={"task": task, "listener": listener, "loader_workers": self.resources.loader_workers},
             scaling_config=self._scaling(num_workers),
@@ -44,8 +57,7 @@ class RayBackend:
                 failure_config=FailureConfig(max_failures=0),
                 logging_config=LoggingConfig("ERROR"),
             ),
-        ).fit()
-        shutil.rmtree(self.folder / name, ignore_errors=True)
+        )
 
     def _scaling(self, num_workers: int) -> ScalingConfig:
         per_worker = {"CPU": self.resources.cpus_per_worker}
@@ -56,12 +68,23 @@ class RayBackend:
         )
 
 
+def _reason(error: ray.train.TrainingFailedError) -> str:
+    """What the worker with the lowest rank raised; a worker that merely lost its partner says less."""
+    failures: dict[int, Exception] = getattr(error, "worker_failures", {})
+    causes = [getattr(failure, "cause", None) or failure for _, failure in sorted(failures.items())]
+    return "; ".join(dict.fromkeys(f"{type(cause).__name__}: {cause}" for cause in causes)) or str(error)
+
+
 def _in_worker(config: dict[str, object]) -> None:
     task, listener, loader_workers = config["task"], config["listener"], config["loader_workers"]
     assert callable(task) and callable(listener) and isinstance(loader_workers, int)
     logging.getLogger("torch.distributed").setLevel(logging.ERROR)
     kind = GroupWorker if distributed.is_initialized() else LocalWorker
-    task(kind(device=ray.train.torch.get_device(), listener=listener, loader_workers=loader_workers))
+    try:
+        task(kind(device=ray.train.torch.get_device(), listener=listener, loader_workers=loader_workers))
+    finally:
+        # A distributed network that outlives its process group can keep the worker from exiting.
+        gc.collect()
 
 
 def lone_worker(resources: ResourcesSpec, listener: Listener) -> LocalWorker:

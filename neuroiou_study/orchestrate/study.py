@@ -1,5 +1,6 @@
 """A whole study, on a cluster or in this process: search, finals, and the view in MLflow."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from neuroiou_study.stages.news import Begun, Ended, Epoch, News, Observer
 from neuroiou_study.stages.records import Assignment, StudyRecords, TrialRecord, driver_lease
 from neuroiou_study.stages.store import Store
 from neuroiou_study.stages.trial import run_finals, run_shared_stages, run_trial
+
+_log = logging.getLogger(__name__)
 
 
 class StudyBusyError(RuntimeError):
@@ -44,6 +47,8 @@ def run_study(study: StudySpec, store: Store, where: Where, observer: Observer) 
             _run_on_ray(study, store, where.address, hear)
         records = list(StudyRecords(study, store))
         tracker.conclude(records)
+        if tracker.behind:
+            _log.warning("MLflow does not show %s yet: `neuroiou-study sync` writes them", ", ".join(tracker.behind))
     return records
 
 

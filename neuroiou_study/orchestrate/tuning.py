@@ -19,7 +19,7 @@ from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from neuroiou_study.orchestrate import cluster
-from neuroiou_study.orchestrate.ray_backend import RayBackend, lone_worker
+from neuroiou_study.orchestrate.ray_backend import GroupFailedError, RayBackend, lone_worker
 from neuroiou_study.orchestrate.search import Search
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.backend import Progress, Worker
@@ -150,7 +150,7 @@ def _run_in_trial(
     backend = RayBackend(study.resources, cluster.ray_folder(store.root))
     try:
         return backend.run(task, study.resources.workers, listener)
-    except ray.train.TrainingFailedError:
+    except GroupFailedError:
         # A failure of the trial itself is recorded and final; a crash of its machines is not, and is tried again.
         if StudyRecords(study, store).find(assignment) is None:
             raise

@@ -8,6 +8,7 @@ import pytest
 from mlflow import MlflowClient
 
 from neuroiou_study.orchestrate.tracking import Tracker, sync
+from neuroiou_study.stages.pipeline import plan
 from neuroiou_study.stages.records import Assignment, SeedRun, StudyRecords, TrialRecord
 from neuroiou_study.stages.store import Store, write_json
 from tests.orchestrate.tracked import (
@@ -128,16 +129,16 @@ def test_a_trial_of_several_seeds_has_one_set_of_parameters_and_files_of_each(vi
     assert "seed_4/surrogate/surrogate.safetensors" in run.files
 
 
-def test_long_histories_and_long_parameters_are_taken(tmp_path: Path, uri: str) -> None:
+def test_long_histories_parameters_and_errors_are_taken(tmp_path: Path, uri: str) -> None:
     weights = {"name": "weighted_cross_entropy", "class_weights": [1 / 3] * 500}
     study = tiny_study(controls={"weighted": weights})
     assignment = Assignment(arm="weighted", number=0, values={})
     history = [{"epoch": epoch, "loss": 1 / epoch, "select_miou": 0.5} for epoch in range(1, 701)]
     record = TrialRecord(
         assignment=assignment,
-        state="complete",
+        state="failed",
         score=0.5,
-        error=None,
+        error="x" * 9000,
         seconds=1.0,
         runs=[SeedRun(seed=0, stages={}, history=history)],
     )
@@ -149,6 +150,16 @@ def test_long_histories_and_long_parameters_are_taken(tmp_path: Path, uri: str) 
     assert len(ids) == 1
     assert run.metrics["finetune/loss"] == [(row["epoch"], row["loss"]) for row in history]
     assert len(run.params["finetune.loss.class_weights"]) == 6000
+    assert len(run.tags["neuroiou.error"]) == 5000
+
+
+def test_a_trial_that_failed_before_its_first_epoch_is_shown(tmp_path: Path, uri: str) -> None:
+    study, store, assignment = tiny_study(), Store(tmp_path / "store"), Assignment(arm="ce", number=0, values={})
+    store.workspace(plan(assignment.specs(study)[0])["finetune"].address)
+    run = SeedRun(seed=0, stages={}, history=[])
+    record = TrialRecord(assignment=assignment, state="failed", score=None, error="x", seconds=1.0, runs=[run])
+    Tracker(study, store, uri).finish(record)
+    assert shown(Played(study, store, [], [record]), uri).runs["ce-000"].status == "FAILED"
 
 
 def test_a_class_may_have_any_name(tmp_path: Path, uri: str) -> None:
