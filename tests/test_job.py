@@ -13,6 +13,8 @@ from tests.conftest import REPOSITORY
 from tests.ray_head import RayHead, free_and_all_cpus, ray_head
 from tests.studies import made, report
 
+pytestmark = pytest.mark.xdist_group("ray")
+
 SHORTER = (
     "pretrain.epochs=3",
     "finetune.epochs=2",

@@ -11,6 +11,8 @@ from mlflow import MlflowClient
 from tests.studies import call, command, made, report, write_study
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.xdist_group("ray")
+
 
 def start(study: Path, store: Path, backend: str) -> "subprocess.Popen[bytes]":
     arguments = command("run", study, "--store", store, "--backend", backend)

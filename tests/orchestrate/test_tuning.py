@@ -15,6 +15,8 @@ from tests.ray_head import RayHead, free_and_all_cpus, ray_head
 from tests.studies import call, command, made, report, write_study
 from tests.waiting import wait_until
 
+pytestmark = pytest.mark.xdist_group("ray")
+
 # A weight decay of 1e12 multiplies the weights by 1e8 and more in each step, until the loss is not finite; a learning
 # rate of 1 forgets what was learned. The first trial has the file's own, harmless values.
 DIVERGING = {
