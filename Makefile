@@ -40,7 +40,7 @@ check: $(INSTALLED)  ## format, lint, types, layers
 	$(BIN)/lint-imports
 
 test: check  ## everything that CI runs
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 format: $(INSTALLED)  ## put the code into its format
 	$(BIN)/ruff format .

@@ -10,8 +10,8 @@ REPOSITORY = Path(__file__).parents[1]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests on real clusters first: they run one after the other in one process, the rest beside them."""
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+    """The file with the tests on real clusters first: it is the longest, and the others run beside it."""
+    items.sort(key=lambda item: item.path.name != "test_on_ray.py")
 
 
 @pytest.fixture(scope="session", autouse=True)
