@@ -45,7 +45,7 @@ def head(request: pytest.FixtureRequest) -> Iterator[RayHead]:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_end_of_a_trial_frees_its_cpus(head: RayHead, tmp_path: Path, workers: int) -> None:
     # One trial at a time, so that the same three are drawn in every run.
-    study = write_study(tmp_path, resources={"workers": workers, "trials_at_once": 1}, **DIVERGING)
+    study = write_study(tmp_path, resources={"workers": workers, "trials_at_once": 1, "shared_workers": 1}, **DIVERGING)
     done = run_on(head, study, tmp_path / "runs")
     assert done.returncode == 0, done.stderr
     states = {row["trial"]: row["state"] for row in report(study, tmp_path / "runs")["trials"]}
@@ -61,7 +61,8 @@ def run_on(head: RayHead, study: Path, store: Path) -> "subprocess.CompletedProc
 
 @pytest.mark.parametrize("head", [False], ids=["no dashboard"], indirect=True)
 def test_a_killed_trial_process_is_replaced_and_continues(head: RayHead, tmp_path: Path) -> None:
-    study = write_study(tmp_path, finetune={"epochs": 40}, budget={"max_trials": 1}, controls={})
+    alone = {"trials_at_once": 1}
+    study = write_study(tmp_path, finetune={"epochs": 40}, budget={"max_trials": 1}, controls={}, resources=alone)
     store = tmp_path / "runs"
     driver = subprocess.Popen(
         command("run", study, "--store", store, "--address", head.address),
@@ -103,7 +104,7 @@ SHORTER = (
     "finetune.epochs=2",
     "model.width=4",
     "fit_surrogate.epochs=20",
-    "budget.max_trials=2",
+    "budget.max_trials=1",
     "controls={ce: {name: cross_entropy}}",
     "pruner={name: none}",
 )
@@ -143,7 +144,7 @@ def check_report(store: Path, overrides: tuple[str, ...]) -> None:
     assert arms["ce"]["difference_to_ce"] == 0
     assert arms["neuroiou"]["difference_to_ce"] == pytest.approx(arms["neuroiou"]["val_miou"] - arms["ce"]["val_miou"])
     assert {row["state"] for row in board["trials"]} == {"complete"}
-    assert len(board["trials"]) == 4
+    assert len(board["trials"]) == 2
 
 
 def check_mlflow(store: Path, download: Path) -> None:
@@ -152,12 +153,10 @@ def check_mlflow(store: Path, download: Path) -> None:
     experiments = [item for item in client.search_experiments() if item.name.startswith("camvid_unet-")]
     runs = client.search_runs([item.experiment_id for item in experiments])
     trials = {run.info.run_name: run for run in runs if run.data.tags.get("neuroiou.trial")}
-    assert sorted(trials) == ["ce-000", "ce-001", "neuroiou-000", "neuroiou-001"]
-    for name in ("neuroiou-000", "neuroiou-001"):
-        folder = download / name
-        folder.mkdir(parents=True)
-        client.download_artifacts(trials[name].info.run_id, "surrogate", str(folder))
-        assert NeuroIoULoss.load(folder / "surrogate").surrogate.config.depth >= 1
+    assert sorted(trials) == ["ce-000", "neuroiou-000"]
+    download.mkdir()
+    client.download_artifacts(trials["neuroiou-000"].info.run_id, "surrogate", str(download))
+    assert NeuroIoULoss.load(download / "surrogate").surrogate.config.depth == 4
 
 
 @WITH_DASHBOARD

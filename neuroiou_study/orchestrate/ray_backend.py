@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import ray
 import ray.train
 import ray.train.torch
 from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
@@ -37,6 +38,23 @@ class RayBackend:
 
     def run(self, task: Task, num_workers: int, listener: Listener) -> None:
         """Call ``task`` in ``num_workers`` processes and wait. Raises GroupFailedError if one of them failed."""
+        if num_workers == 1:
+            self._run_alone(task, listener)
+        else:
+            self._run_group(task, num_workers, listener)
+
+    def _run_alone(self, task: Task, listener: Listener) -> None:
+        """One worker needs no group: a Ray task starts in a fraction of the time."""
+        resources = self.resources
+        remote = ray.remote(num_cpus=resources.cpus_per_worker, num_gpus=resources.gpus_per_worker)(_alone)
+        try:
+            ray.get(remote.remote(task, resources, listener))
+        except ray.exceptions.RayTaskError as error:
+            raise GroupFailedError(f"{type(error.cause).__name__}: {error.cause}") from error
+        except ray.exceptions.RayError as error:
+            raise GroupFailedError(f"{type(error).__name__}: {error}") from error
+
+    def _run_group(self, task: Task, num_workers: int, listener: Listener) -> None:
         # Never an earlier run's name: Ray Train would take up its state, and the store has ours.
         name = uuid.uuid4().hex
         try:
@@ -85,6 +103,10 @@ def _in_worker(config: dict[str, object]) -> None:
     finally:
         # A distributed network that outlives its process group can keep the worker from exiting.
         gc.collect()
+
+
+def _alone(task: Task, resources: ResourcesSpec, listener: Listener) -> None:
+    task(lone_worker(resources, listener))
 
 
 def lone_worker(resources: ResourcesSpec, listener: Listener) -> LocalWorker:

@@ -26,7 +26,7 @@ from neuroiou_study.stages.backend import Progress, Worker
 from neuroiou_study.stages.news import Observer
 from neuroiou_study.stages.records import Assignment, StudyRecords
 from neuroiou_study.stages.store import Store
-from neuroiou_study.stages.trial import run_finals, run_shared_stages, run_trial
+from neuroiou_study.stages.trial import has_finals, has_shared_stages, run_finals, run_shared_stages, run_trial
 
 CRASH_RETRIES = 2
 """How often a trial whose process died is begun again; it continues from the store. *Assumed*."""
@@ -79,12 +79,14 @@ def run_on_ray(study: StudySpec, store: Store, observer: Observer) -> None:
     """Run ``study`` on the Ray cluster this process is connected to, until its budget is spent."""
     search = _search_actor(study, store)
     backend = RayBackend(study.resources, cluster.ray_folder(store.root))
-    num_shared = cluster.shared_workers(study.resources)
+    num_shared, listener = cluster.shared_workers(study.resources), RemoteListener(search, None)
     try:
         with _watched(search, observer):
-            backend.run(functools.partial(run_shared_stages, study, store), num_shared, RemoteListener(search, None))
+            if not has_shared_stages(study, store):
+                backend.run(functools.partial(run_shared_stages, study, store), num_shared, listener)
             _tune(study, store, search)
-            backend.run(functools.partial(run_finals, study, store), num_shared, RemoteListener(search, None))
+            if not has_finals(study, store):
+                backend.run(functools.partial(run_finals, study, store), num_shared, listener)
     finally:
         ray.kill(search)
 

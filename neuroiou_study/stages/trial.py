@@ -79,6 +79,18 @@ def run_shared_stages(study: StudySpec, store: Store, worker: Worker) -> None:
         run_stages(study.sample({}, arm=SURROGATE_ARM, seed=seed), store, worker, shared_stages(study))
 
 
+def has_shared_stages(study: StudySpec, store: Store) -> bool:
+    """Is everything that all trials share in the store, so that no worker has to be started for it?"""
+    plans = [plan(study.sample({}, arm=SURROGATE_ARM, seed=seed)) for seed in study.seeds]
+    return all(store.has(each[name].address) for each in plans for name in shared_stages(study))
+
+
+def has_finals(study: StudySpec, store: Store) -> bool:
+    """Is the best trial of each arm, as it is now, evaluated on ``val``?"""
+    best = finals(study, list(StudyRecords(study, store))).values()
+    return all(store.has(plan(spec)["evaluate"].address) for specs in best for spec in specs)
+
+
 def finals(study: StudySpec, records: Sequence[TrialRecord]) -> dict[str, tuple[TrialSpec, ...]]:
     """Arm → its best trial, for each seed, on ``val``: the one time that the deciding split is opened."""
     best = {arm: best_of(records, arm) for arm in study.arms}
