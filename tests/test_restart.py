@@ -18,7 +18,8 @@ def start(study: Path, store: Path, backend: str) -> "subprocess.Popen[bytes]":
 
 def finished(store: Path) -> dict[Path, int]:
     """Manifest of every complete stage → when it was written."""
-    return {path: path.stat().st_mtime_ns for path in (store / "stages").glob("*/*/manifest.json")}
+    manifests = (store / "stages").glob("*/*/manifest.json")
+    return {path: path.stat().st_mtime_ns for path in manifests if path.parent.suffix != ".partial"}
 
 
 def test_the_same_command_finishes_a_killed_study(tmp_path: Path) -> None:

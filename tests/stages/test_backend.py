@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import distributed, nn
+from torch import nn
 
 from neuroiou_study.core.data.loading import Shard
 from neuroiou_study.stages.backend import (
@@ -18,6 +18,7 @@ from neuroiou_study.stages.backend import (
     best_device,
     keep_going,
 )
+from tests.stages.groups import member
 from tests.stages.processes import run_together
 from tests.stages.tiny import Heard
 
@@ -60,22 +61,20 @@ def test_the_local_backend_runs_a_task_here(tmp_path: Path) -> None:
 
 def in_a_group(index: int, barrier: Any, folder: Path) -> None:
     """Ask a group's worker for everything it offers, and write down the answers."""
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder / 'group'}", rank=index, world_size=2)
     heard = Heard(stop=("finetune", 1))
     worker = GroupWorker(listener=heard)
-    answers = {
-        "shard": tuple(worker.shard),
-        "is_first": worker.is_first,
-        "from_first": worker.from_first(lambda: ["made by", index]),
-        "int_sum": worker.sum(torch.tensor([index + 1, 10])).tolist(),
-        "gradient": _gradient(worker, index),
-        "weights": _averaged_gradient(worker, index),
-        "pruned": _is_pruned(worker),
-        "heard": len(heard.epochs),
-    }
-    (folder / f"answers-{index}.json").write_text(json.dumps(answers))
-    distributed.destroy_process_group()
+    with member(index, folder):
+        answers = {
+            "shard": tuple(worker.shard),
+            "is_first": worker.is_first,
+            "from_first": worker.from_first(lambda: ["made by", index]),
+            "int_sum": worker.sum(torch.tensor([index + 1, 10])).tolist(),
+            "gradient": _gradient(worker, index),
+            "weights": _averaged_gradient(worker, index),
+            "pruned": _is_pruned(worker),
+            "heard": len(heard.epochs),
+        }
+        (folder / f"answers-{index}.json").write_text(json.dumps(answers))
 
 
 def _gradient(worker: Worker, index: int) -> list[float]:

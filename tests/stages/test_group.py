@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import distributed
 
 from neuroiou_study.core.training import NonFiniteLossError
 from neuroiou_study.spec import TrialSpec
@@ -20,6 +19,7 @@ from neuroiou_study.stages.records import Assignment, StudyRecords, TrialRecord
 from neuroiou_study.stages.store import Store
 from neuroiou_study.stages.train_network import CHECKPOINT_FILE, Row, read_history
 from neuroiou_study.stages.trial import run_trial
+from tests.stages.groups import member
 from tests.stages.processes import run_together
 from tests.stages.tiny import DIVERGING, Heard, tiny_study
 
@@ -33,20 +33,18 @@ BASE: TrialSpec = STUDY.sample({})
 
 def run_trials(index: int, barrier: Any, root: Path) -> None:
     """What a worker of the group does; it writes down what it was told."""
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{root / 'group'}", rank=index, world_size=2)
-    heard, stopped, resumed = Heard(), Heard(stop=("finetune", 1)), Heard()
-    run_trial(STUDY, LEARNED, Store(root / "store"), GroupWorker(listener=heard))
-    run_trial(STUDY, CONTROL, Store(root / "store"), GroupWorker())
-    run_trial(STUDY, STOPPED, Store(root / "store"), GroupWorker(listener=stopped))
-    with pytest.raises(NonFiniteLossError):
-        run_trial(DIVERGING, FAILING, Store(root / "store"), GroupWorker())
-    pretrain(BASE, {}, root / "interrupted", GroupWorker(listener=resumed))
-    with pytest.raises(RuntimeError) as raised:
-        pretrain(BASE, {}, root / f"seen-by-{index}", GroupWorker())
-    told = [heard.names, stopped.names, resumed.names, str(raised.value)]
-    (root / f"told-{index}.json").write_text(json.dumps(told))
-    distributed.destroy_process_group()
+    store, heard, stopped, resumed = Store(root / "store"), Heard(), Heard(stop=("finetune", 1)), Heard()
+    with member(index, root):
+        run_trial(STUDY, LEARNED, store, GroupWorker(listener=heard))
+        run_trial(STUDY, CONTROL, store, GroupWorker())
+        run_trial(STUDY, STOPPED, store, GroupWorker(listener=stopped))
+        with pytest.raises(NonFiniteLossError):
+            run_trial(DIVERGING, FAILING, store, GroupWorker())
+        pretrain(BASE, {}, root / "interrupted", GroupWorker(listener=resumed))
+        with pytest.raises(RuntimeError) as raised:
+            pretrain(BASE, {}, root / f"seen-by-{index}", GroupWorker())
+        told = [heard.names, stopped.names, resumed.names, str(raised.value)]
+        (root / f"told-{index}.json").write_text(json.dumps(told))
 
 
 @pytest.fixture(scope="module")
