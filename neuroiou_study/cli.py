@@ -220,8 +220,9 @@ def _is_quiet() -> bool:
 def _run(study: StudySpec, store: Store, tracking_uri: str, address: str | None, backend: BackendName) -> None:
     from neuroiou_study.orchestrate.study import Where, run_study
     from neuroiou_study.report.progress import ProgressView
+    from neuroiou_study.report.status import num_confirmations
 
-    num_wanted = sum(study.num_trials(arm) for arm in study.arms)
+    num_wanted = sum(study.num_trials(arm) for arm in study.arms) + num_confirmations(study)
     where = Where(backend.value, address, tracking_uri)
     try:
         with ProgressView(study, num_wanted, err) as view:
@@ -231,7 +232,8 @@ def _run(study: StudySpec, store: Store, tracking_uri: str, address: str | None,
 
 
 def _print_report(study: StudySpec, store: Store, as_json: bool = False) -> Leaderboard:
-    from neuroiou_study.report.leaderboard import as_tables, caveats, make_leaderboard
+    from neuroiou_study.report.leaderboard import make_leaderboard
+    from neuroiou_study.report.tables import as_tables, caveats, verdict
     from neuroiou_study.stages.records import StudyRecords
 
     board = make_leaderboard(study, store, list(StudyRecords(study, store)))
@@ -240,7 +242,7 @@ def _print_report(study: StudySpec, store: Store, as_json: bool = False) -> Lead
         return board
     for table in as_tables(board):
         out.print(table)
-    for note in caveats(board):
+    for note in filter(None, [verdict(board), *caveats(board)]):
         out.print(note, soft_wrap=True)
     return board
 

@@ -31,6 +31,18 @@ def camvid() -> Path:
     return _folder("camvid")
 
 
+@pytest.fixture(scope="session")
+def voc_sample() -> Path:
+    """The folder of 54 images of PASCAL VOC 2012; set NEUROIOU_DATA to the folder that holds it."""
+    return _folder("voc_sample")
+
+
+@pytest.fixture(scope="session")
+def cityscapes_sample() -> Path:
+    """The folder of three images of Cityscapes; set NEUROIOU_DATA to the folder that holds it."""
+    return _folder("cityscapes_sample")
+
+
 def _folder(name: str) -> Path:
     data = Path(os.environ.get("NEUROIOU_DATA", REPOSITORY.parent / "shared" / "data"))
     if not (data / name).is_dir():

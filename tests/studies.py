@@ -12,6 +12,7 @@ TINY: dict[str, Any] = {
     "model": {"name": "unet", "width": 4, "levels": 1},
     "pretrain": {"epochs": 2, "lr": 3e-3},
     "fit_surrogate": {"depth": 2, "epochs": 10},
+    "gate": {"enabled": False},
     "finetune": {"epochs": 3},
     "search": {
         "fit_surrogate.depth": {"int": [1, 3]},

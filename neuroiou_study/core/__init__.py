@@ -11,21 +11,35 @@ from neuroiou_study.core.counts import hard_counts, hinge_statistics, probabilit
 from neuroiou_study.core.features import Inputs
 from neuroiou_study.core.fidelity import fidelity
 from neuroiou_study.core.fitting import Fit, FitSettings, Rows, fit_surrogate, make_rows
-from neuroiou_study.core.losses import CrossEntropyLoss, SoftIoULoss, median_frequency_weights
+from neuroiou_study.core.losses import (
+    ClosedFormLoss,
+    CrossEntropyLoss,
+    FlipLoss,
+    MixedLoss,
+    SoftIoULoss,
+    enet_weights,
+    median_frequency_weights,
+)
+from neuroiou_study.core.lovasz import LovaszLoss
 from neuroiou_study.core.metrics import iou, iou_loss, mean_iou, pixel_accuracy
 from neuroiou_study.core.neuroiou import NeuroIoULoss
 from neuroiou_study.core.surrogate import Surrogate, SurrogateConfig
 
 __all__ = [
+    "ClosedFormLoss",
     "CrossEntropyLoss",
     "Fit",
     "FitSettings",
+    "FlipLoss",
     "Inputs",
+    "LovaszLoss",
+    "MixedLoss",
     "NeuroIoULoss",
     "Rows",
     "SoftIoULoss",
     "Surrogate",
     "SurrogateConfig",
+    "enet_weights",
     "fidelity",
     "fit_surrogate",
     "hard_counts",

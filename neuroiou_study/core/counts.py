@@ -19,6 +19,7 @@ TP, FP, FN = 0, 1, 2
 SETS = ("tp", "fp", "fn")
 
 Reading = Literal["class", "predicted", "complement"]
+Hinge = Literal["crammer_singer", "one_vs_rest"]
 
 
 class Membership(NamedTuple):
@@ -73,19 +74,25 @@ def probability_statistics(
     return Statistics(_counts(members), _sums(members, own, p_top))
 
 
-def hinge_statistics(logits: Tensor, labels: Tensor, *, ignore_index: int = 255) -> Statistics:
-    """Counts and sums of the per-pixel Crammer-Singer hinge ``max(0, 1 + max_{j≠y} z_j - z_y)`` (paper section 3.3).
+def hinge_statistics(
+    logits: Tensor, labels: Tensor, *, hinge: Hinge = "crammer_singer", ignore_index: int = 255
+) -> Statistics:
+    """Counts and sums of a per-pixel hinge (paper section 3.3).
 
-    ``logits`` ``(B, C, H, W)`` are scores before the softmax; ``labels`` ``(B, H, W)``. Rivals that tie share the
-    gradient.
+    ``logits`` ``(B, C, H, W)`` are scores before the softmax; ``labels`` ``(B, H, W)``. ``crammer_singer``:
+    ``max(0, 1 + max_{j≠y} z_j - z_y)`` in every set; rivals that tie share the gradient. ``one_vs_rest``: the hinge of
+    the row's own class against 0, ``max(0, 1 - z_y)`` at TP and FN and ``max(0, 1 + z_k)`` at FP.
     """
     logits = at_least_float32(logits)
-    preds = logits.argmax(dim=1)
+    top, preds = logits.max(dim=1)
     members = membership(preds, labels, logits.shape[1], ignore_index)
+    at_label = _at_label(logits, labels, ignore_index)
+    if hinge == "one_vs_rest":
+        return Statistics(_counts(members), _sums(members, (1 - at_label).clamp(min=0), (1 + top).clamp(min=0)))
     label_index = _safe(labels, ignore_index).unsqueeze(1)
     strongest_rival = logits.scatter(1, label_index, float("-inf")).amax(dim=1)
-    hinge = (1 + strongest_rival - _at_label(logits, labels, ignore_index)).clamp(min=0)
-    return Statistics(_counts(members), _sums(members, hinge, hinge))
+    margin_loss = (1 + strongest_rival - at_label).clamp(min=0)
+    return Statistics(_counts(members), _sums(members, margin_loss, margin_loss))
 
 
 def _counts(members: Membership) -> Tensor:

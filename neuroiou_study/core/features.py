@@ -1,7 +1,8 @@
 """What a surrogate sees: its input set, computed from the statistics of a row (one image and class, or one class).
 
 Four input sets: ``prob3`` (the three probability sums; the paper's NeuroIoU-3), ``prob6`` (sums and means; NeuroIoU-6),
-``hinge3`` (the three hinge sums; NeuroIoU-Hinge) and ``hinge6``.
+``hinge3`` (the three hinge sums; NeuroIoU-Hinge) and ``hinge6``. Beside them a surrogate may be told the class and,
+as ``context``, the mean confidence of each set: constants, through which no gradient flows.
 """
 
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from neuroiou_study.core.counts import Reading, Statistics, hinge_statistics, probability_statistics
+from neuroiou_study.core.counts import Hinge, Reading, Statistics, hinge_statistics, probability_statistics
 
 InputSet = Literal["prob3", "prob6", "hinge3", "hinge6"]
 Scale = Literal["raw", "pixels", "union", "self", "log"]
@@ -22,15 +24,21 @@ class Inputs:
     """An input set with its reading of the paper. The defaults are the ones that fine-tune best (``docs/science.md``).
 
     ``means_gradient="detached"`` differentiates by the three sums alone, as the paper's eq. 5 does; ``full`` lets six
-    inputs cancel each other, and the loss harms.
+    inputs cancel each other, and the loss harms. ``class_one_hot`` is the number of classes that the surrogate tells
+    apart; 0 if it does not.
     """
 
     name: InputSet = "prob3"
     reading: Reading = "complement"
     scale: Scale = "union"
     means_gradient: MeansGradient = "detached"
+    hinge: Hinge = "crammer_singer"
+    class_one_hot: int = 0
+    context: bool = False
 
     def __post_init__(self) -> None:
+        if self.class_one_hot < 0:
+            raise ValueError(f"class_one_hot: {self.class_one_hot}: a number of classes, or 0: raise it")
         for field, allowed in _ALLOWED.items():
             if getattr(self, field) not in allowed:
                 raise ValueError(f"{field}: {getattr(self, field)!r}: one of {', '.join(allowed)}: choose one")
@@ -45,7 +53,7 @@ class Inputs:
 
     @property
     def num_features(self) -> int:
-        return 6 if self.has_means else 3
+        return (6 if self.has_means else 3) + 3 * self.context + self.class_one_hot
 
     @property
     def right_signs(self) -> tuple[int, int, int]:
@@ -54,19 +62,40 @@ class Inputs:
             return (1, 1, 1)
         return (-1, 1, -1) if self.reading == "class" else (-1, 1, 1)
 
+    @property
+    def feature_signs(self) -> Tensor:
+        """``(F,)`` the sign by which a monotone surrogate depends on each feature; 0 leaves it free."""
+        signs = self.right_signs * (2 if self.has_means else 1)
+        return torch.tensor([*signs, *[0] * (self.num_features - len(signs))], dtype=torch.float32)
+
     def statistics(self, logits: Tensor, labels: Tensor, ignore_index: int) -> Statistics:
         """Counts and sums ``(B, C, 3)`` of ``logits`` ``(B, C, H, W)`` against ``labels`` ``(B, H, W)``."""
         if self.uses_hinge:
-            return hinge_statistics(logits, labels, ignore_index=ignore_index)
+            return hinge_statistics(logits, labels, hinge=self.hinge, ignore_index=ignore_index)
         return probability_statistics(logits, labels, reading=self.reading, ignore_index=ignore_index)
 
-    def features(self, counts: Tensor, sums: Tensor, num_pixels: Tensor) -> Tensor:
-        """``(M, 3 | 6)`` features of M rows: ``counts`` and ``sums`` ``(M, 3)``, valid pixels ``(M,)``."""
-        scaled = self._scaled(counts, sums, num_pixels)
-        if not self.has_means:
-            return scaled
+    def features(self, counts: Tensor, sums: Tensor, num_pixels: Tensor, class_index: Tensor | None = None) -> Tensor:
+        """``(M, F)`` features of M rows: ``counts`` and ``sums`` ``(M, 3)``, valid pixels and class ``(M,)``.
+
+        The order is sums, means, context, class. Raises ValueError if the class is needed and not given.
+        """
         means = sums / counts.clamp(min=1)
-        return torch.cat([scaled, means.detach() if self.means_gradient == "detached" else means], dim=-1)
+        parts = [self._scaled(counts, sums, num_pixels)]
+        if self.has_means:
+            parts.append(means.detach() if self.means_gradient == "detached" else means)
+        if self.context:
+            parts.append(means.detach())
+        if self.class_one_hot:
+            parts.append(self._one_hot(class_index).to(sums.dtype))
+        return torch.cat(parts, dim=-1)
+
+    def _one_hot(self, class_index: Tensor | None) -> Tensor:
+        if class_index is None or (class_index.numel() and int(class_index.max()) >= self.class_one_hot):
+            given = "no class" if class_index is None else f"class {int(class_index.max())}"
+            raise ValueError(
+                f"class_index: {given}: the surrogate knows {self.class_one_hot} classes: use its data set"
+            )
+        return F.one_hot(class_index, self.class_one_hot)
 
     def _scaled(self, counts: Tensor, sums: Tensor, num_pixels: Tensor) -> Tensor:
         match self.scale:
@@ -87,4 +116,5 @@ _ALLOWED = {
     "reading": get_args(Reading),
     "scale": get_args(Scale),
     "means_gradient": get_args(MeansGradient),
+    "hinge": get_args(Hinge),
 }

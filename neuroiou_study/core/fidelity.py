@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from neuroiou_study.core.counts import FN, FP, SETS, TP
-from neuroiou_study.core.fitting import Rows
+from neuroiou_study.core.fitting import Rows, estimate_and_gradient, right_gains
+from neuroiou_study.core.gains import analytic_gradient, flip_gains
 from neuroiou_study.core.surrogate import Surrogate
 
 IOU_BINS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -22,7 +23,9 @@ def fidelity(surrogate: Surrogate, rows: Rows) -> dict[str, float]:
 
     ``mse``, ``r2``, ``spearman`` of the value; ``sign_*`` the fraction of rows, and ``pixel_sign_*`` of pixels, whose
     derivative by that sum has the sign that helps (rows where the set is empty do not count); ``gradient_cosine`` the
-    mean cosine with the derivative of the IoU loss, ``flip_gain_cosine`` with the flip gains; ``gradient_size_iou_*``
+    mean cosine with the derivative of the IoU loss, ``flip_gain_cosine`` with the flip gains; ``gain_error`` the RMS of
+    the gradient's difference to the flip gains over the RMS of these, each times the union; ``dead_fn_pull`` the FN
+    derivative over its gain where nothing of the class is right (1 is as it should be); ``gradient_size_iou_*``
     the mean gradient norm × union by IoU bin, rows without a TP apart (``gradient_size_dead``). NaN where no row
     qualifies.
     """
@@ -31,37 +34,15 @@ def fidelity(surrogate: Surrogate, rows: Rows) -> dict[str, float]:
         **_value_fidelity(estimate, rows.iou_loss),
         **_sign_fidelity(gradient, rows, surrogate.config.inputs.right_signs),
         **_direction_fidelity(gradient, rows, surrogate.config.inputs.right_signs),
+        **_gain_fidelity(gradient, rows, surrogate.config.inputs.right_signs),
         **_gradient_sizes(gradient, rows),
     }
 
 
 def value_and_gradient(surrogate: Surrogate, rows: Rows) -> tuple[Tensor, Tensor]:
     """The surrogate's value ``(M,)`` and its derivative by the three sums ``(M, 3)`` at ``rows``, both float64."""
-    sums = rows.sums.detach().double().requires_grad_(True)
-    with torch.enable_grad():
-        estimate = surrogate(rows.counts, sums, rows.num_pixels)
-        (gradient,) = torch.autograd.grad(estimate.sum(), sums)
-    return estimate.detach().double(), gradient
-
-
-def analytic_gradient(counts: Tensor) -> Tensor:
-    """``(M, 3)`` derivative (-(FP+FN), TP, TP) / U² of the IoU loss by the counts ``(M, 3)``."""
-    counts = counts.double()
-    tp, fp, fn = counts.unbind(-1)
-    union = counts.sum(-1, keepdim=True)
-    return torch.stack([-(fp + fn), tp, tp], dim=-1) / union**2
-
-
-def flip_gains(counts: Tensor) -> Tensor:
-    """``(M, 3)`` what the last pixel of each set adds to the IoU loss: (-1/U, TP/(U(U-1)), 1/U) for TP, FP, FN.
-
-    A TP pixel would otherwise be an FN pixel and the reverse; an FP pixel would not be there. An FN pixel flipped to
-    TP gains 1/U even where the IoU is 0 and the derivative of the IoU loss vanishes.
-    """
-    counts = counts.double()
-    union = counts.sum(-1)
-    fp_gain = counts[:, TP] / (union * (union - 1).clamp(min=1))
-    return torch.stack([-1 / union, fp_gain, 1 / union], dim=-1)
+    estimate, gradient = estimate_and_gradient(surrogate, rows)
+    return estimate.detach().double(), gradient.detach()
 
 
 def _value_fidelity(estimate: Tensor, target: Tensor) -> dict[str, float]:
@@ -101,6 +82,14 @@ def _direction_fidelity(gradient: Tensor, rows: Rows, right_signs: tuple[int, in
 def _mean_cosine(a: Tensor, b: Tensor) -> float:
     some = (a.norm(dim=-1) > 0) & (b.norm(dim=-1) > 0)
     return float(torch.cosine_similarity(a[some], b[some], dim=-1, eps=1e-300).mean())
+
+
+def _gain_fidelity(gradient: Tensor, rows: Rows, right_signs: tuple[int, int, int]) -> dict[str, float]:
+    gains, union = right_gains(rows.counts, right_signs), rows.counts.sum(-1, keepdim=True).double()
+    error, size = ((gradient - gains) * union).square().sum(-1).mean(), (gains * union).square().sum(-1).mean()
+    dead = rows.counts[:, TP] == 0
+    pull = (gradient / gains)[dead, FN].mean()
+    return {"gain_error": float((error / size).sqrt()), "dead_fn_pull": float(pull)}
 
 
 def _gradient_sizes(gradient: Tensor, rows: Rows) -> dict[str, float]:

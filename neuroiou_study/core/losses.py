@@ -1,12 +1,15 @@
-"""The losses that are written down, not learned: cross-entropy, weighted cross-entropy, soft IoU."""
+"""The losses that are written down, not learned; :mod:`neuroiou_study.core.lovasz` has one more."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuroiou_study.core.counts import at_least_float32, membership
+from neuroiou_study.core.counts import Reading, at_least_float32, membership, probability_statistics
+from neuroiou_study.core.gains import flip_gains
+from neuroiou_study.core.metrics import iou_loss
 from neuroiou_study.core.reduction import RowLoss, SegmentationLoss
 
 
@@ -27,7 +30,7 @@ class CrossEntropyLoss(SegmentationLoss):
         logits = at_least_float32(logits)
         weights = None if self.class_weights is None else self.class_weights.to(logits.dtype)
         total = F.cross_entropy(logits, labels, weight=weights, ignore_index=self.ignore_index, reduction="sum")
-        return self.mean(total, self._weight(labels, weights))
+        return self.reduced(total, self._weight(labels, weights), len(labels))
 
     def _weight(self, labels: Tensor, weights: Tensor | None) -> Tensor:
         valid = labels != self.ignore_index
@@ -54,8 +57,60 @@ class SoftIoULoss(RowLoss):
         counts = torch.stack([size, torch.zeros_like(size), torch.zeros_like(size)], dim=-1)
         return self.mean_over_rows(counts, sums).to(logits.dtype)
 
-    def row_losses(self, counts: Tensor, sums: Tensor, num_pixels: Tensor) -> Tensor:
+    def row_losses(self, counts: Tensor, sums: Tensor, num_pixels: Tensor, class_index: Tensor) -> Tensor:
         return 1 - sums[:, 0] / sums.sum(dim=-1)
+
+
+class StatisticsLoss(RowLoss):
+    """A loss of the probability sums that a surrogate sees, in one ``reading`` of the paper's eq. 2."""
+
+    reading: Reading = "complement"
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        logits = at_least_float32(logits)
+        statistics = probability_statistics(logits, labels, reading=self.reading, ignore_index=self.ignore_index)
+        return self.mean_over_rows(*statistics).to(logits.dtype)
+
+
+class ClosedFormLoss(StatisticsLoss):
+    """(FP + FN) / (TP + FP + FN) of the sums: the IoU loss with sums in the place of counts, nothing learned."""
+
+    def row_losses(self, counts: Tensor, sums: Tensor, num_pixels: Tensor, class_index: Tensor) -> Tensor:
+        return 1 - sums[:, 0] / sums.sum(dim=-1).clamp(min=1e-12)
+
+
+class FlipLoss(StatisticsLoss):
+    """The IoU loss itself, with the gain of moving one pixel between the sets as its derivative by the sums.
+
+    Where no pixel of a class is right its IoU loss is flat in the counts, yet a flip gains 1 / U: this loss pulls
+    there. What a surrogate with flip-gain supervision learns, unlearned.
+    """
+
+    def row_losses(self, counts: Tensor, sums: Tensor, num_pixels: Tensor, class_index: Tensor) -> Tensor:
+        by_gain: Tensor = (flip_gains(counts) * (sums - sums.detach())).sum(dim=-1)
+        return iou_loss(counts) + by_gain
+
+
+class MixedLoss(SegmentationLoss):
+    """A weighted sum of losses, which must agree on what is void."""
+
+    def __init__(self, weights: Mapping[SegmentationLoss, float]) -> None:
+        void = {part.ignore_index for part in weights}
+        if len(void) != 1:
+            raise ValueError(f"weights: ignore_index of the parts {sorted(void)}: must be one: give all the same")
+        super().__init__(void.pop())
+        self.parts = nn.ModuleList(weights)
+        self.weights = tuple(weights.values())
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        parts = [weight * part(logits, labels) for weight, part in zip(self.weights, self.parts, strict=True)]
+        return torch.stack(parts).sum()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in ("sum_over_workers", "reduction"):
+            for part in getattr(self, "parts", ()):
+                setattr(part, name, value)
 
 
 def _per_class(bins: Tensor, values: Tensor, shape: tuple[int, int, int]) -> Tensor:
@@ -74,3 +129,13 @@ def median_frequency_weights(pixels_per_class: Tensor) -> Tensor:
     present = (pixels > 0).double()
     frequency = (pixels.sum(dim=0) / (present * pixels.sum(dim=1, keepdim=True)).sum(dim=0))[:-1]
     return (frequency.nanquantile(0.5) / frequency).nan_to_num(nan=1.0).float()
+
+
+def enet_weights(pixels_per_class: Tensor) -> Tensor:
+    """``(C,)`` class weights 1 / ln(1.02 + f), f being a class's share of the valid pixels (Paszke et al. 2016).
+
+    1.02 keeps them between 1 and 50 (*cited*). ``pixels_per_class`` ``(N, C + 1)`` as in
+    :func:`median_frequency_weights`.
+    """
+    pixels = pixels_per_class[:, :-1].double().sum(dim=0)
+    return (1 / (1.02 + pixels / pixels.sum().clamp(min=1)).log()).float()

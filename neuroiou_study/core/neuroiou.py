@@ -23,9 +23,9 @@ LOSS_FILE = "loss.json"
 class NeuroIoULoss(RowLoss):
     """The mean estimated IoU loss of the classes present in each image's labels (or in the batch's: ``aggregate``).
 
-    ``loss(logits, labels)`` takes ``logits`` ``(B, C, H, W)`` before the softmax, any C, and ``labels`` ``(B, H, W)``
-    int64, and returns a scalar. The surrogate is frozen: gradients reach the logits through its inputs (eq. 5), and
-    no optimiser can change it.
+    ``loss(logits, labels)`` takes ``logits`` ``(B, C, H, W)`` before the softmax and ``labels`` ``(B, H, W)`` int64,
+    and returns a scalar; C is any, unless the surrogate tells classes apart. The surrogate is frozen: gradients reach
+    the logits through its inputs (eq. 5), and no optimiser can change it.
     """
 
     def __init__(self, surrogate: Surrogate, *, aggregate: str = "image", ignore_index: int = 255) -> None:
@@ -37,8 +37,8 @@ class NeuroIoULoss(RowLoss):
         statistics = self.surrogate.config.inputs.statistics(logits, labels, self.ignore_index)
         return self.mean_over_rows(*statistics).to(logits.dtype)
 
-    def row_losses(self, counts: Tensor, sums: Tensor, num_pixels: Tensor) -> Tensor:
-        rows: Tensor = self.surrogate(counts, sums, num_pixels)
+    def row_losses(self, counts: Tensor, sums: Tensor, num_pixels: Tensor, class_index: Tensor) -> Tensor:
+        rows: Tensor = self.surrogate(counts, sums, num_pixels, class_index)
         return rows
 
     def save(self, folder: Path | str) -> None:

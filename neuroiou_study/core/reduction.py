@@ -7,8 +7,12 @@ process); a distributed trainer sets :attr:`SegmentationLoss.sum_over_workers` t
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
+
+Reduction = Literal["mean", "sum"]
 
 
 def _this_worker_only(total: Tensor) -> Tensor:
@@ -18,8 +22,11 @@ def _this_worker_only(total: Tensor) -> Tensor:
 class SegmentationLoss(nn.Module, ABC):
     """A scalar loss of ``logits`` ``(B, C, H, W)`` and ``labels`` ``(B, H, W)`` int64 that ignores ``ignore_index``.
 
-    A batch without one valid pixel has loss 0 and gradient 0, never NaN.
+    A batch without one valid pixel has loss 0 and gradient 0, never NaN. ``reduction="sum"`` adds the pixels (rows) of
+    an image up instead of averaging them, and averages over images: a learning rate belongs to one of the two.
     """
+
+    reduction: Reduction = "mean"
 
     def __init__(self, ignore_index: int = 255) -> None:
         super().__init__()
@@ -30,9 +37,10 @@ class SegmentationLoss(nn.Module, ABC):
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The loss, a scalar in the precision of the logits, at least float32."""
 
-    def mean(self, total: Tensor, weight: Tensor) -> Tensor:
-        """``total / weight``, both scalars added over the workers; 0 where the weight is 0."""
-        return self.sum_over_workers(total) / self.sum_over_workers(weight.to(total.dtype)).clamp(min=1e-12)
+    def reduced(self, total: Tensor, weight: Tensor, num_images: int) -> Tensor:
+        """``total`` by ``weight``, or by images to reduce by sum, each added over the workers; 0 by a weight of 0."""
+        divisor = weight.to(total.dtype) if self.reduction == "mean" else total.new_tensor(num_images)
+        return self.sum_over_workers(total) / self.sum_over_workers(divisor).clamp(min=1e-12)
 
 
 class RowLoss(SegmentationLoss):
@@ -49,26 +57,27 @@ class RowLoss(SegmentationLoss):
         self.aggregate = aggregate
 
     @abstractmethod
-    def row_losses(self, counts: Tensor, sums: Tensor, num_pixels: Tensor) -> Tensor:
-        """``(M,)`` losses of M rows: ``counts`` ``(M, 3)``, ``sums`` ``(M, 3)``, valid pixels ``(M,)``."""
+    def row_losses(self, counts: Tensor, sums: Tensor, num_pixels: Tensor, class_index: Tensor) -> Tensor:
+        """``(M,)`` losses of M rows: ``counts`` and ``sums`` ``(M, 3)``, valid pixels and class ``(M,)``."""
 
     def mean_over_rows(self, counts: Tensor, sums: Tensor) -> Tensor:
         """The mean row loss of statistics ``(B, C, 3)``."""
         if self.aggregate == "batch":
             return self._mean_of_batch(counts, sums)
         total, num_rows = self._total(counts, sums)
-        return self.mean(total, num_rows)
+        return self.reduced(total, num_rows, len(counts))
 
     def _mean_of_batch(self, counts: Tensor, sums: Tensor) -> Tensor:
         counts = self.sum_over_workers(counts.sum(0, keepdim=True))
         total, num_rows = self._total(counts, self.sum_over_workers(sums.sum(0, keepdim=True)))
-        return total / num_rows.clamp(min=1)
+        return total / num_rows.clamp(min=1) if self.reduction == "mean" else total
 
     def _total(self, counts: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
         present = in_labels(counts)
         num_pixels = valid_pixels(counts).unsqueeze(-1).expand(present.shape)
+        class_index = torch.arange(present.shape[-1], device=present.device).expand(present.shape)
         # Without a row the sum is an attached 0: an all-void batch has the gradient 0, not none.
-        rows = self.row_losses(counts[present], sums[present], num_pixels[present])
+        rows = self.row_losses(counts[present], sums[present], num_pixels[present], class_index[present])
         return rows.sum(), present.sum()
 
 

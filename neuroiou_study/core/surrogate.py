@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from neuroiou_study.core.features import Inputs
 
 Activation = Literal["softplus", "relu", "tanh", "silu"]
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 WEIGHTS_FILE = "surrogate.safetensors"
 CONFIG_FILE = "surrogate.json"
 
@@ -59,8 +59,9 @@ class SurrogateNet(nn.Module):
     """A fully connected network ``(M, F)`` → ``(M,)`` on z-scored features, with a linear output (paper eq. 4).
 
     With ``signs`` ``(F,)`` it is monotone: non-decreasing in the features with sign 1 and non-increasing in those
-    with -1, for every value of its weights. Half of its units then bend down, ``-S(-x)``: with units that all bend up,
-    as softplus does, weights of one sign make a convex function, and the IoU loss is none (*measured*: R² .97 → .98).
+    with -1, for every value of its weights; features with sign 0 are free. Half of its units then bend down,
+    ``-S(-x)``: with units that all bend up, as softplus does, weights of one sign make a convex function, and the IoU
+    loss is none (*measured*: R² .97 → .98).
     """
 
     mean: Tensor
@@ -87,11 +88,13 @@ class SurrogateNet(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         hidden = (features - self.mean) / self.std
-        hidden = hidden if self.signs is None else hidden * self.signs
-        *inner, last = self.layers
-        for layer in inner:
-            hidden = self._activated(self._linear(layer, hidden))
-        return self._linear(last, hidden).squeeze(-1)
+        if self.signs is not None:
+            hidden = torch.where(self.signs == 0, hidden, hidden * self.signs)
+        first, *inner = [self._weight(number) for number in range(len(self.layers))]
+        hidden = F.linear(hidden, first, self._bias(0))
+        for number, weight in enumerate(inner, start=1):
+            hidden = F.linear(self._activated(hidden), weight, self._bias(number))
+        return hidden.squeeze(-1)
 
     def _activated(self, hidden: Tensor) -> Tensor:
         if self.signs is None:
@@ -99,10 +102,20 @@ class SurrogateNet(nn.Module):
         up, down = hidden.tensor_split(2, dim=-1)
         return torch.cat([self.activation(up), -self.activation(-down)], dim=-1)
 
-    def _linear(self, layer: nn.Module, hidden: Tensor) -> Tensor:
+    def _weight(self, number: int) -> Tensor:
+        """The weights of a layer: free, or positive where the network is monotone."""
+        layer = self._layer(number)
+        if self.signs is None:
+            return layer.weight
+        return layer.weight.abs() if number else torch.where(self.signs == 0, layer.weight, layer.weight.abs())
+
+    def _bias(self, number: int) -> Tensor:
+        return self._layer(number).bias
+
+    def _layer(self, number: int) -> nn.Linear:
+        layer = self.layers[number]
         assert isinstance(layer, nn.Linear)
-        weight = layer.weight if self.signs is None else layer.weight.abs()
-        return F.linear(hidden, weight, layer.bias)
+        return layer
 
     def _start_flat(self) -> None:
         # Where D says nothing about a direction, a random start would leave a random gradient in it.
@@ -125,17 +138,16 @@ class Surrogate(nn.Module):
         super().__init__()
         self.config = config
         inputs = config.inputs
-        signs = torch.tensor(inputs.right_signs * (inputs.num_features // 3), dtype=torch.float32)
         sizes = [inputs.num_features, *[config.width] * config.depth, 1]
-        self.net = SurrogateNet(sizes, config.activation, signs if config.monotone else None)
+        self.net = SurrogateNet(sizes, config.activation, inputs.feature_signs if config.monotone else None)
 
-    def features(self, counts: Tensor, sums: Tensor, num_pixels: Tensor) -> Tensor:
+    def features(self, counts: Tensor, sums: Tensor, num_pixels: Tensor, class_index: Tensor | None = None) -> Tensor:
         """``(M, F)`` features of M rows in the network's dtype; see :meth:`Inputs.features`."""
-        return self.config.inputs.features(counts, sums, num_pixels).to(self.net.mean.dtype)
+        return self.config.inputs.features(counts, sums, num_pixels, class_index).to(self.net.mean.dtype)
 
-    def forward(self, counts: Tensor, sums: Tensor, num_pixels: Tensor) -> Tensor:
-        """``(M,)`` estimated IoU losses of M rows: ``counts``, ``sums`` ``(M, 3)``, valid pixels ``(M,)``."""
-        estimate: Tensor = self.net(self.features(counts, sums, num_pixels))
+    def forward(self, counts: Tensor, sums: Tensor, num_pixels: Tensor, class_index: Tensor | None = None) -> Tensor:
+        """``(M,)`` estimated IoU losses of M rows: ``counts``, ``sums`` ``(M, 3)``, valid pixels, class ``(M,)``."""
+        estimate: Tensor = self.net(self.features(counts, sums, num_pixels, class_index))
         return estimate
 
     def save(self, folder: Path | str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from neuroiou_study.core.counts import hard_counts
 from neuroiou_study.core.data.loading import Batch
@@ -20,8 +21,9 @@ def train_epoch(
     loss_fn: SegmentationLoss,
     optimizer: torch.optim.Optimizer,
     device: torch.device,
+    schedule: LRScheduler | None = None,
 ) -> float:
-    """One pass over ``batches``; returns the mean loss of its steps.
+    """One pass over ``batches``; returns the mean loss of its steps. ``schedule`` is stepped after each.
 
     Raises NonFiniteLossError before a non-finite loss can reach the weights.
     """
@@ -33,6 +35,8 @@ def train_epoch(
         losses.append(_finite(loss, step, batch))
         loss.backward()
         optimizer.step()
+        if schedule is not None:
+            schedule.step()
     return sum(losses) / len(losses)
 
 

@@ -25,9 +25,9 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from neuroiou_study.core.surrogate import CONFIG_FILE, Surrogate
-from neuroiou_study.report.export import export_loss
-from neuroiou_study.spec import SURROGATE_ARM, StudySpec
-from neuroiou_study.stages.records import TrialRecord, best_of
+from neuroiou_study.report.export import champion_of, export_loss
+from neuroiou_study.spec import StudySpec
+from neuroiou_study.stages.records import TrialRecord
 from neuroiou_study.stages.store import Store
 
 ALIAS = "champion"
@@ -39,7 +39,7 @@ def register_champion(
     client: MlflowClient, experiment: str, run_id: str, study: StudySpec, store: Store, records: Sequence[TrialRecord]
 ) -> ModelVersion | None:
     """The version of the best complete surrogate trial, made if need be, and the alias on it; None without one."""
-    best = best_of(records, SURROGATE_ARM)
+    best = champion_of(study, store, records)
     if best is None:
         return None
     tags = _tags(best)

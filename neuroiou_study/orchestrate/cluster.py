@@ -10,7 +10,7 @@ from pathlib import Path
 
 import ray
 
-from neuroiou_study.spec.study import ResourcesSpec
+from neuroiou_study.spec.budget import ResourcesSpec
 
 _QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",

@@ -14,7 +14,14 @@ from mlflow import MlflowClient
 
 from neuroiou_study.orchestrate.champion import register_champion
 from neuroiou_study.orchestrate.mlflow_run import MlflowRun
-from neuroiou_study.orchestrate.shown import epoch_metrics, parameters, shared_metrics, trial_files, trial_metrics
+from neuroiou_study.orchestrate.shown import (
+    epoch_metrics,
+    fresh_epoch_metrics,
+    parameters,
+    shared_metrics,
+    trial_files,
+    trial_metrics,
+)
 from neuroiou_study.orchestrate.summary import leaderboard_table, note, study_parameters, summary_metrics
 from neuroiou_study.report.leaderboard import make_leaderboard
 from neuroiou_study.spec import StudySpec
@@ -24,7 +31,8 @@ from neuroiou_study.stages.store import Store
 
 SUMMARY = "summary"
 SQLITE = "sqlite:///"
-STATUS = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+STATUS = {"complete": "FINISHED", "pruned": "KILLED", "gated": "KILLED", "failed": "FAILED"}
+KINDS = ("trial", "confirmation")
 
 
 class MlflowView:
@@ -57,7 +65,12 @@ class MlflowView:
     def progress(self, assignment: Assignment | None, progress: Progress) -> None:
         """The run of a trial (or, of what all trials share, the summary) has an epoch more."""
         run = self._trial(assignment) if assignment else self._summary()
-        run.log(epoch_metrics(self._study, progress, run.steps))
+        if assignment is None and progress.seed not in self._study.seeds:
+            run.log(fresh_epoch_metrics(progress))
+        else:
+            run.log(
+                epoch_metrics(assignment.seeds(self._study) if assignment else self._study.seeds, progress, run.steps)
+            )
 
     def mirror(self, record: TrialRecord) -> None:
         """The run of a trial that has ended shows everything of it."""
@@ -74,14 +87,15 @@ class MlflowView:
 
     def missing(self, records: Sequence[TrialRecord]) -> list[TrialRecord]:
         """Those of ``records`` whose run does not say that it shows them."""
-        runs = self._search({"neuroiou.kind": "trial"})
+        runs = [run for kind in KINDS for run in self._search({"neuroiou.kind": kind})]
         there = {(run.tag("neuroiou.trial"), run.tag("neuroiou.state"), run.status) for run in runs}
         return [r for r in records if (r.assignment.name, r.state, STATUS[r.state]) not in there]
 
     def stop_unrecorded(self, records: Sequence[TrialRecord]) -> None:
         """Runs of trials that never ended, because their driver died, do not stay RUNNING."""
         names = {record.assignment.name for record in records}
-        for run in self._search({"neuroiou.kind": "trial", "neuroiou.state": "running"}):
+        running = [run for kind in KINDS for run in self._search({"neuroiou.kind": kind, "neuroiou.state": "running"})]
+        for run in running:
             if run.tag("neuroiou.trial") not in names:
                 run.describe({}, {"neuroiou.state": "stopped"})
                 run.end("KILLED")
@@ -100,7 +114,8 @@ class MlflowView:
     def _trial(self, assignment: Assignment, age_seconds: float = 0) -> MlflowRun:
         tags = {"neuroiou.trial": assignment.name, "neuroiou.arm": assignment.arm}
         tags["neuroiou.number"] = str(assignment.number)
-        return self._run(assignment.name, "trial", tags, parameters(self._study, assignment), age_seconds)
+        kind = "trial" if assignment.fresh_seed is None else "confirmation"
+        return self._run(assignment.name, kind, tags, parameters(self._study, assignment), age_seconds)
 
     def _summary(self) -> MlflowRun:
         return self._run(SUMMARY, "summary", {}, study_parameters(self._study))

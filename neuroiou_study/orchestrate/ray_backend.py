@@ -19,7 +19,7 @@ from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from torch import distributed
 
-from neuroiou_study.spec.study import ResourcesSpec
+from neuroiou_study.spec.budget import ResourcesSpec
 from neuroiou_study.stages.backend import GroupWorker, Listener, LocalWorker, Worker, best_device
 
 Task = Callable[[Worker], None]

@@ -20,7 +20,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
 
 from neuroiou_study.spec import ChoiceRange, FloatRange, IntRange, Range, Scalar, StudySpec
-from neuroiou_study.spec.study import MedianPrunerSpec, NoPrunerSpec, PrunerSpec, SuccessiveHalvingPrunerSpec
+from neuroiou_study.spec.budget import MedianPrunerSpec, NoPrunerSpec, PrunerSpec, SuccessiveHalvingPrunerSpec
 from neuroiou_study.stages.backend import Progress
 from neuroiou_study.stages.news import Begun, Ended, Epoch, News
 from neuroiou_study.stages.records import Assignment, StudyRecords, TrialRecord
@@ -28,7 +28,12 @@ from neuroiou_study.stages.store import Store, write_json
 from neuroiou_study.stages.trial import make_record
 
 ELAPSED_FILE = "elapsed.json"
-_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+_STATES = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "gated": TrialState.PRUNED,  # what was never trained counts as the worst, so that the sampler keeps away
+    "failed": TrialState.FAIL,
+}
 
 
 @dataclass

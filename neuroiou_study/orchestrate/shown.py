@@ -5,7 +5,7 @@ With several seeds everything that belongs to one stands under ``seed_<n>/``, an
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -20,11 +20,13 @@ from neuroiou_study.stages.pipeline import STAGES, plan
 from neuroiou_study.stages.records import Assignment, SeedRun, TrialRecord
 from neuroiou_study.stages.store import Store
 from neuroiou_study.stages.train_network import HISTORY_FILE, read_history
-from neuroiou_study.stages.trial import finals, result_folder, shared_stages
+from neuroiou_study.stages.trial import result_folder, shared_stages
+from neuroiou_study.stages.val import finals
 
 Series = Mapping[str, Mapping[int, float]]
 """Metric name → step → value. Epochs are the steps; what is measured once has the step ONCE."""
 ONCE = 0
+_SPLITS = {"select": "evaluate/", "val": "val/"}
 SURROGATE_FILES = (WEIGHTS_FILE, CONFIG_FILE, LOSS_FILE, FIDELITY_FILE)
 
 
@@ -33,20 +35,28 @@ def parameters(study: StudySpec, assignment: Assignment) -> dict[str, str]:
     spec = assignment.specs(study)[0]
     unused = {stage.name for stage in STAGES} - set(plan(spec))
     document = spec.model_dump(mode="json", exclude=unused)
-    if len(study.seeds) > 1:
+    if len(assignment.seeds(study)) > 1:
         del document["seed"]
         document["seeds"] = list(study.seeds)
     return dict(_flattened(document))
 
 
-def epoch_metrics(study: StudySpec, progress: Progress, known: Callable[[str], Mapping[int, float]]) -> Series:
-    """The metrics of one epoch of one seed; with the mean if ``known`` has the other seeds' values at its names."""
+def epoch_metrics(seeds: Sequence[int], progress: Progress, known: Callable[[str], Mapping[int, float]]) -> Series:
+    """The metrics of one epoch of one of ``seeds``; with the mean if ``known`` has the others' values at its names."""
     metrics: dict[str, Mapping[int, float]] = {}
     for measure, value in progress.metrics.items():
         name = f"{progress.stage}/{measure}"
-        per_seed = {seed: {name: known(_seed_name(seed, name))} for seed in study.seeds if seed != progress.seed}
+        per_seed = {seed: {name: known(_seed_name(seed, name))} for seed in seeds if seed != progress.seed}
         metrics.update(_over_seeds({**per_seed, progress.seed: {name: {progress.epoch: value}}}))
     return metrics
+
+
+def fresh_epoch_metrics(progress: Progress) -> Series:
+    """The metrics of one epoch of a pretraining that only confirmations share."""
+    return {
+        _seed_name(progress.seed, f"{progress.stage}/{measure}"): {progress.epoch: value}
+        for measure, value in progress.metrics.items()
+    }
 
 
 def trial_metrics(study: StudySpec, record: TrialRecord, store: Store) -> Series:
@@ -110,8 +120,15 @@ def _seed_metrics(spec: TrialSpec, run: SeedRun, store: Store) -> Series:
         **_pretraining(spec, store),
         **_epochs("finetune", run.history),
         **(_once("fidelity/", read_fidelity(surrogate)) if surrogate else {}),
-        **(_once("evaluate/", _evaluation(evaluation)) if evaluation else {}),
+        **(_once(_SPLITS[spec.evaluate.split], _evaluation(evaluation)) if evaluation else {}),
+        **_on_policy(run, store),
     }
+
+
+def _on_policy(run: SeedRun, store: Store) -> Series:
+    """The surrogate's fidelity where its own gradient has led the network."""
+    folder = _stage_folder(run, "finetune", store)
+    return _once("fidelity_after/", read_fidelity(folder)) if folder and (folder / FIDELITY_FILE).is_file() else {}
 
 
 def _pretraining(spec: TrialSpec, store: Store) -> Series:

@@ -1,23 +1,38 @@
-"""A whole study, on a cluster or in this process: search, finals, and the view in MLflow."""
+"""A whole study, on a cluster or in this process: search, confirmation, and the view in MLflow."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
+from neuroiou_study.orchestrate.confirmation import Confirmation
 from neuroiou_study.orchestrate.tracking import Tracker
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.backend import LocalWorker, Progress, best_device
 from neuroiou_study.stages.news import Begun, Ended, Epoch, News, Observer
 from neuroiou_study.stages.records import Assignment, StudyRecords, TrialRecord, driver_lease
 from neuroiou_study.stages.store import Store
-from neuroiou_study.stages.trial import run_finals, run_shared_stages, run_trial
+from neuroiou_study.stages.trial import run_shared_stages, run_trial
+from neuroiou_study.stages.val import run_finals
 
 _log = logging.getLogger(__name__)
 
 
 class StudyBusyError(RuntimeError):
     """Another driver runs this study."""
+
+
+class Agenda(Protocol):
+    """What is to be run, one assignment after the other: the search, then the confirmation."""
+
+    def next(self) -> Assignment | None: ...
+
+    def report(self, assignment: Assignment | None, progress: Progress) -> bool: ...
+
+    def settle(self, assignment: Assignment, error: str | None = None) -> None: ...
+
+    def news(self) -> list[News]: ...
 
 
 @dataclass(frozen=True)
@@ -30,7 +45,7 @@ class Where:
 
 
 def run_study(study: StudySpec, store: Store, where: Where, observer: Observer) -> list[TrialRecord]:
-    """Run ``study`` until its budget is spent, continuing what is in ``store``; returns the records of all trials.
+    """Run ``study`` until its budget is spent, continuing what is in ``store``; returns the records of the search.
 
     Raises StudyBusyError if another driver has the study.
     """
@@ -53,26 +68,32 @@ def run_study(study: StudySpec, store: Store, where: Where, observer: Observer) 
 
 
 def run_here(study: StudySpec, store: Store, observer: Observer) -> None:
-    """The search in this process, one trial after the other, without Ray."""
+    """The study in this process, one trial after the other, without Ray."""
     from neuroiou_study.orchestrate.search import Search
 
     search = Search(study, store)
+    run_shared_stages(study, study.seeds, store, _worker(study, search, None, observer))
+    _run_all(study, store, search, observer)
+    confirmation = Confirmation(study, store)
+    _run_all(study, store, confirmation, observer)
+    run_finals(study, store, _worker(study, confirmation, None, observer))
 
-    def worker(assignment: Assignment | None) -> LocalWorker:
-        def listener(progress: Progress) -> bool:
-            stop = search.report(assignment, progress)
-            _pass_on(search.news(), observer)
-            return stop
 
-        return LocalWorker(best_device(), listener, study.resources.loader_workers)
+def _run_all(study: StudySpec, store: Store, agenda: Agenda, observer: Observer) -> None:
+    while (assignment := agenda.next()) is not None:
+        _pass_on(agenda.news(), observer)
+        run_trial(study, assignment, store, _worker(study, agenda, assignment, observer))
+        agenda.settle(assignment)
+        _pass_on(agenda.news(), observer)
 
-    run_shared_stages(study, store, worker(None))
-    while (assignment := search.next()) is not None:
-        _pass_on(search.news(), observer)
-        run_trial(study, assignment, store, worker(assignment))
-        search.settle(assignment)
-        _pass_on(search.news(), observer)
-    run_finals(study, store, worker(None))
+
+def _worker(study: StudySpec, agenda: Agenda, assignment: Assignment | None, observer: Observer) -> LocalWorker:
+    def listener(progress: Progress) -> bool:
+        stop = agenda.report(assignment, progress)
+        _pass_on(agenda.news(), observer)
+        return stop
+
+    return LocalWorker(best_device(), listener, study.resources.loader_workers)
 
 
 def _run_on_ray(study: StudySpec, store: Store, address: str | None, observer: Observer) -> None:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from neuroiou_study.orchestrate.shown import ONCE, Series
-from neuroiou_study.report.leaderboard import Leaderboard, caveats
+from neuroiou_study.report.leaderboard import ArmRow, Leaderboard
+from neuroiou_study.report.tables import caveats, verdict
 from neuroiou_study.spec import Scalar, StudySpec
+from neuroiou_study.stages.records import STATES
 
 NOTE_TRIALS = 10
-STATES = ("complete", "pruned", "failed")
 
 
 def study_parameters(study: StudySpec) -> dict[str, str]:
@@ -21,15 +22,27 @@ def study_parameters(study: StudySpec) -> dict[str, str]:
 
 
 def summary_metrics(board: Leaderboard) -> Series:
-    """The best of each arm, and how many trials ended how."""
+    """The best of each arm, its confirmed differences to the controls, and how many trials ended how."""
+    best = {row.arm: row for row in reversed(board.arms)}
     values: dict[str, float | None] = {
-        f"trials/{state}": sum(getattr(row, state) for row in board.arms) for state in STATES
+        f"trials/{state}": sum(getattr(row, state) for row in best.values()) for state in STATES
     }
-    for row in board.arms:
-        values[f"score/{row.arm}"] = row.select_miou
-        values[f"val_miou/{row.arm}"] = row.val_miou
-        values[f"val_difference_to_ce/{row.arm}"] = row.difference_to_ce
+    for row in best.values():
+        values |= _arm_metrics(row)
     return {name: {ONCE: float(value)} for name, value in values.items() if value is not None}
+
+
+def _arm_metrics(row: ArmRow) -> dict[str, float | None]:
+    values = {
+        f"score/{row.arm}": row.select_miou,
+        f"val_miou/{row.arm}": row.val_miou,
+        f"val_difference_to_ce/{row.arm}": row.difference_to_ce,
+    }
+    for each in row.comparisons:
+        if each.measure == "miou":
+            name = f"{row.arm}_to_{each.control}"
+            values |= {f"confirmed_{part}/{name}": getattr(each, part) for part in ("value", "low", "high", "p_holm")}
+    return values
 
 
 def leaderboard_table(board: Leaderboard) -> dict[str, list[Any]]:
@@ -45,6 +58,7 @@ def note(study: StudySpec, board: Leaderboard, store: str) -> str:
     parts = [
         f"# {study.name}",
         f"Study `{study.identity}`. Its results are in `{store}`; `neuroiou-study sync` writes all of this anew.",
+        verdict(board) or "",
         "## Best trial of each arm",
         _table(["arm", "loss", "trial", "select mIoU", "val mIoU", "val vs CE"], _arm_rows(board)),
         "\n".join(f"- {caveat}" for caveat in caveats(board)),

@@ -54,7 +54,7 @@ class Tracker:
 
     def __init__(self, study: StudySpec, store: Store, uri: str) -> None:
         _set_defaults()
-        self._view = MlflowView(study, store, uri)
+        self._view, self._records = MlflowView(study, store, uri), StudyRecords(study, store)
         self._uri = uri
         self._pending: dict[str, TrialRecord] = {}
         self._lacks_summary = False
@@ -82,11 +82,12 @@ class Tracker:
         self._catch_up()
 
     def conclude(self, records: Sequence[TrialRecord]) -> None:
-        """The study has ended with ``records``: MLflow shows all of them, the leaderboard and the champion."""
+        """The study's search has ended with ``records``: MLflow shows them, their confirmation and the champion."""
         self._resume_at = 0.0
-        self._attempt(lambda: self._note_missing(records))
+        everything = [*records, *self._records.confirmations()]
+        self._attempt(lambda: self._note_missing(everything))
         self._catch_up()
-        self._attempt(lambda: self._view.stop_unrecorded(records))
+        self._attempt(lambda: self._view.stop_unrecorded(everything))
         self._lacks_summary = not self._attempt(lambda: self._view.conclude(records))
 
     def _note_missing(self, records: Sequence[TrialRecord]) -> None:
@@ -124,23 +125,24 @@ class Tracker:
 
 
 def sync(study: StudySpec, store: Store, uri: str) -> int:
-    """Make MLflow show everything that ``store`` has of ``study``; returns the number of trial runs.
+    """Make MLflow show everything that ``store`` has of ``study``; returns the number of runs of trials.
 
     Raises ValueError for a wrong ``uri`` and RuntimeError if MLflow cannot be reached or refuses.
     """
     _set_defaults()
-    view, records = MlflowView(study, store, uri), list(StudyRecords(study, store))
+    view, records = MlflowView(study, store, uri), StudyRecords(study, store)
+    everything = [*records, *records.confirmations()]
     try:
         with _quiet():
-            for record in records:
+            for record in everything:
                 view.mirror(record)
-            view.conclude(records)
+            view.conclude(list(records))
     except FAILURES as error:
         rule = "must be reachable and take the study's runs"
         remedy = "start the server or correct --tracking-uri, and run `neuroiou-study sync` again"
         # Without the cause: its text may have the password of the uri.
         raise RuntimeError(f"MLflow at {redacted(uri)}: {redacted(error)}: {rule}: {remedy}") from None
-    return len(records)
+    return len(everything)
 
 
 _log = logging.getLogger(__name__)

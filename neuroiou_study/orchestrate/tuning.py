@@ -10,7 +10,7 @@ import logging
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ray
@@ -19,6 +19,7 @@ from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from neuroiou_study.orchestrate import cluster
+from neuroiou_study.orchestrate.confirmation import Confirmation
 from neuroiou_study.orchestrate.ray_backend import GroupFailedError, RayBackend, lone_worker
 from neuroiou_study.orchestrate.search import Search
 from neuroiou_study.spec import StudySpec
@@ -26,7 +27,8 @@ from neuroiou_study.stages.backend import Progress, Worker
 from neuroiou_study.stages.news import Observer
 from neuroiou_study.stages.records import Assignment, StudyRecords
 from neuroiou_study.stages.store import Store
-from neuroiou_study.stages.trial import has_finals, has_shared_stages, run_finals, run_shared_stages, run_trial
+from neuroiou_study.stages.trial import has_shared_stages, run_shared_stages, run_trial
+from neuroiou_study.stages.val import has_finals, open_confirmations, run_finals
 
 CRASH_RETRIES = 2
 """How often a trial whose process died is begun again; it continues from the store. *Assumed*."""
@@ -76,25 +78,41 @@ class StudySearcher(Searcher):
 
 
 def run_on_ray(study: StudySpec, store: Store, observer: Observer) -> None:
-    """Run ``study`` on the Ray cluster this process is connected to, until its budget is spent."""
-    search = _search_actor(study, store)
-    backend = RayBackend(study.resources, cluster.ray_folder(store.root))
-    num_shared, listener = cluster.shared_workers(study.resources), RemoteListener(search, None)
-    try:
-        with _watched(search, observer):
-            if not has_shared_stages(study, store):
-                backend.run(functools.partial(run_shared_stages, study, store), num_shared, listener)
-            _tune(study, store, search)
-            if not has_finals(study, store):
-                backend.run(functools.partial(run_finals, study, store), num_shared, listener)
-    finally:
-        ray.kill(search)
+    """Run ``study`` on the Ray cluster this process is connected to, until it is searched and confirmed."""
+    with _agenda(Search, study, store, observer) as search:
+        _share(study, study.seeds, store, search)
+        _tune(study, store, search)
+    with _agenda(Confirmation, study, store, observer) as confirmation:
+        if open_confirmations(study, store):
+            _share(study, study.fresh_seeds, store, confirmation)
+            _tune(study, store, confirmation)
+        if not has_finals(study, store):
+            _on_all_workers(functools.partial(run_finals, study, store), study, store, confirmation)
 
 
-def _search_actor(study: StudySpec, store: Store) -> Any:
-    """The search in a process of its own, on the driver's node, where every worker can reach it."""
+@contextlib.contextmanager
+def _agenda(
+    kind: type[Search] | type[Confirmation], study: StudySpec, store: Store, observer: Observer
+) -> Iterator[Any]:
+    """What is to be run, as an actor on the driver's node, where every worker can reach it; its news are observed."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return ray.remote(Search).options(num_cpus=0, scheduling_strategy=here).remote(study, store)
+    actor: Any = ray.remote(kind).options(num_cpus=0, scheduling_strategy=here).remote(study, store)
+    try:
+        with _watched(actor, observer):
+            yield actor
+    finally:
+        ray.kill(actor)
+
+
+def _share(study: StudySpec, seeds: Sequence[int], store: Store, agenda: Any) -> None:
+    """Complete what all trials share, if anything is missing."""
+    if not has_shared_stages(study, seeds, store):
+        _on_all_workers(functools.partial(run_shared_stages, study, seeds, store), study, store, agenda)
+
+
+def _on_all_workers(task: Callable[[Worker], None], study: StudySpec, store: Store, agenda: Any) -> None:
+    backend = RayBackend(study.resources, cluster.ray_folder(store.root))
+    backend.run(task, cluster.shared_workers(study.resources), RemoteListener(agenda, None))
 
 
 def _tune(study: StudySpec, store: Store, search: Any) -> None:

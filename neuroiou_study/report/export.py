@@ -5,9 +5,9 @@ from pathlib import Path
 
 from neuroiou_study.core.neuroiou import NeuroIoULoss
 from neuroiou_study.report.leaderboard import make_leaderboard
-from neuroiou_study.spec import SURROGATE_ARM, StudySpec
+from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.fit_surrogate import read_fidelity
-from neuroiou_study.stages.records import SeedRun, TrialRecord, best_of
+from neuroiou_study.stages.records import SeedRun, TrialRecord, best_learned
 from neuroiou_study.stages.store import Store
 
 _CARD = """# A learned IoU loss for semantic segmentation
@@ -40,12 +40,20 @@ How faithful it is, on images it was not fitted on:
 """
 
 
+def champion_of(study: StudySpec, store: Store, records: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The learned trial that a confirmation put first, or without one the search; None if none is complete."""
+    confirmed = [row for row in make_leaderboard(study, store, records).arms if row.comparisons]
+    first = next((row.trial for row in confirmed if row.arm in study.learned_arms), None)
+    named = next((record for record in records if record.assignment.name == first), None)
+    return named or best_learned(study, records)
+
+
 def export_loss(study: StudySpec, store: Store, records: Sequence[TrialRecord], folder: Path) -> TrialRecord:
     """Write the best surrogate's loss and a README into ``folder``; returns its trial.
 
     Raises RuntimeError if no trial of the surrogate's arm is complete.
     """
-    best = best_of(records, SURROGATE_ARM)
+    best = champion_of(study, store, records)
     if best is None:
         raise RuntimeError(f"{study.identity}: no complete surrogate trial in {store.root}: run the study first")
     run = max(best.runs, key=lambda each: each.history[-1]["select_miou"])
@@ -71,7 +79,7 @@ def _card(
     address = run.stages["fit_surrogate"]
     source = store.find(address)
     assert source is not None
-    row = next(row for row in make_leaderboard(study, store, records).arms if row.arm == SURROGATE_ARM)
+    row = next(row for row in make_leaderboard(study, store, records).arms if row.trial == best.assignment.name)
     difference = "not measured" if row.difference_to_ce is None else f"{row.difference_to_ce:+.4f}"
     return _CARD.format(
         folder=folder.name,

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.news import Begun, Ended, Epoch, News
-from neuroiou_study.stages.records import TrialRecord
+from neuroiou_study.stages.records import STATES, TrialRecord
 
 
 class ProgressView:
@@ -53,7 +53,7 @@ class ProgressView:
             self._name,
             self._stage,
             f"{len(states)}/{self._num_wanted} trials, {len(self._running)} running",
-            f"{states.count('pruned')} pruned, {states.count('failed')} failed",
+            ", ".join(f"{states.count(state)} {state}" for state in STATES[1:] if states.count(state)),
             self._best(),
             self._time_left(),
         )

@@ -53,6 +53,14 @@ def plan_table(rows: Sequence[StageRow]) -> Table:
     return table
 
 
+def num_confirmations(study: StudySpec) -> int:
+    """How many trials are run again after the search, if every arm has enough that are complete."""
+    if study.confirm is None:
+        return 0
+    per_seed = sum(min(study.confirm.top, study.num_trials(arm)) for arm in study.learned_arms) + len(study.controls)
+    return per_seed * study.confirm.seeds
+
+
 @dataclass(frozen=True)
 class ArmStatus:
     """How far an arm is."""
@@ -61,6 +69,7 @@ class ArmStatus:
     wanted: int
     complete: int
     pruned: int
+    gated: int
     failed: int
     best_trial: str | None
     best_select_miou: float | None
@@ -73,6 +82,8 @@ class Status:
     study: str
     driver: str | None
     arms: list[ArmStatus]
+    confirmations: int
+    confirmations_wanted: int
 
     def as_document(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -83,7 +94,9 @@ def make_status(study: StudySpec, store: Store) -> Status:
     """The status of what is in ``store`` now."""
     records = list(StudyRecords(study, store))
     driver = store.lease_holder(driver_lease(study))
-    return Status(study.identity, driver, [_arm_status(study, records, arm) for arm in study.arms])
+    arms = [_arm_status(study, records, arm) for arm in study.arms]
+    confirmed = len(StudyRecords(study, store).confirmations())
+    return Status(study.identity, driver, arms, confirmed, num_confirmations(study))
 
 
 def _arm_status(study: StudySpec, records: Sequence[TrialRecord], arm: str) -> ArmStatus:
@@ -94,6 +107,7 @@ def _arm_status(study: StudySpec, records: Sequence[TrialRecord], arm: str) -> A
         wanted=study.num_trials(arm),
         complete=states.count("complete"),
         pruned=states.count("pruned"),
+        gated=states.count("gated"),
         failed=states.count("failed"),
         best_trial=best.assignment.name if best else None,
         best_select_miou=best.score if best else None,
@@ -105,10 +119,12 @@ def status_table(status: Status) -> Table:
     title = f"Study {status.study} · " + (f"run by {status.driver}" if status.driver else "not running")
     table = Table(title=title, title_justify="left")
     table.add_column("arm", no_wrap=True)
-    for column in ("trials", "complete", "pruned", "failed", "best select mIoU"):
+    for column in ("trials", "complete", "pruned", "gated", "failed", "best select mIoU"):
         table.add_column(column, justify="right")
     for row in status.arms:
-        ended = row.complete + row.pruned + row.failed
+        counts = (row.complete, row.pruned, row.gated, row.failed)
         best = "–" if row.best_select_miou is None else f"{row.best_select_miou:.4f} ({row.best_trial})"
-        table.add_row(row.arm, f"{ended}/{row.wanted}", str(row.complete), str(row.pruned), str(row.failed), best)
+        table.add_row(row.arm, f"{sum(counts)}/{row.wanted}", *map(str, counts), best)
+    if status.confirmations_wanted:
+        table.add_row("confirmation", f"{status.confirmations}/{status.confirmations_wanted}", *[""] * 5)
     return table

@@ -52,6 +52,7 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> StudySpec:
         lines = explain(error, document, StudySpec)
         raise SpecError("\n".join(f"{path}: {line}" for line in lines)) from error
     _require_valid_ranges(study, f"{path}: search")
+    _require_valid_variants(study, f"{path}: variants")
     return study
 
 
@@ -100,6 +101,12 @@ def _require_valid_ranges(study: StudySpec, where: str) -> None:
     for names in [*combinations(study.search, 1), *combinations(study.search, 2)]:
         for corners in product(*(study.search[name].corners for name in names)):
             _require_valid(study, dict(zip(names, corners, strict=True)), where)
+
+
+def _require_valid_variants(study: StudySpec, where: str) -> None:
+    """Every variant must make a trial."""
+    for arm, values in study.variants.items():
+        _require_valid(study, values, f"{where}.{arm}")
 
 
 def _require_valid(study: StudySpec, values: Mapping[str, Scalar], where: str) -> None:

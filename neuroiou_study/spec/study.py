@@ -3,71 +3,21 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from neuroiou_study.spec.base import Spec, broken
+from neuroiou_study.spec.base import broken
+from neuroiou_study.spec.budget import BudgetSpec, ConfirmSpec, MedianPrunerSpec, PrunerSpec, ResourcesSpec
+from neuroiou_study.spec.losses import LossSpec
 from neuroiou_study.spec.ranges import Range, Scalar
-from neuroiou_study.spec.trial import EvaluateSpec, FinetuneSpec, LossSpec, TrialSpec
+from neuroiou_study.spec.training import FinetuneSpec
+from neuroiou_study.spec.trial import EvaluateSpec, TrialSpec
 
 SURROGATE_ARM = "neuroiou"
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=48)]
 
 
-class BudgetSpec(Spec):
-    """When a study is done."""
-
-    max_trials: int = Field(16, ge=1)
-    """Trials of each arm: the surrogate's and every control's, so that no arm is tuned more than another."""
-    max_hours: float | None = Field(None, gt=0)
-    """No further trial starts after so many hours of the study's computing, restarts included."""
-
-
-class ResourcesSpec(Spec):
-    """The machines of a study; they change how fast it is, not what it finds."""
-
-    workers: int = Field(1, ge=1)
-    """Workers of a trial; two or more run in Ray Train with DistributedDataParallel."""
-    cpus_per_worker: float = Field(1, gt=0)
-    """Processor cores that a worker reserves."""
-    gpus_per_worker: float = Field(0, ge=0)
-    """GPUs that a worker reserves; a fraction shares one."""
-    trials_at_once: int | None = Field(None, ge=1)
-    """Unset: as many as the cluster holds."""
-    shared_workers: int | None = Field(None, ge=1)
-    """Workers of stages that all trials share (mostly pretrain). Unset: workers × trials_at_once."""
-    loader_workers: int = Field(0, ge=0)
-    """Processes of each worker that load images; 0 loads in the worker."""
-
-
-class NoPrunerSpec(Spec):
-    """Every trial runs to its end."""
-
-    name: Literal["none"]
-
-
-class MedianPrunerSpec(Spec):
-    """Stop a trial that is below the median of its arm's earlier trials at the same epoch."""
-
-    name: Literal["median"]
-    startup_trials: int = Field(4, ge=0)
-    """Trials of an arm that are never pruned; *assumed*."""
-    warmup_epochs: int = Field(1, ge=0)
-    """Epochs in which no trial is pruned; *assumed*."""
-
-
-class SuccessiveHalvingPrunerSpec(Spec):
-    """Stop a trial that is not among the best 1 / reduction_factor at the epochs of a rung."""
-
-    name: Literal["successive_halving"]
-    min_epochs: int = Field(1, ge=1)
-    """The epoch of the first rung; *assumed*."""
-    reduction_factor: int = Field(3, ge=2)
-    """Each rung is so many times later than the one before; *assumed*."""
-
-
-PrunerSpec = Annotated[NoPrunerSpec | MedianPrunerSpec | SuccessiveHalvingPrunerSpec, Field(discriminator="name")]
 Seed = Annotated[int, Field(ge=0)]
 
 
@@ -80,12 +30,16 @@ class StudySpec(TrialSpec):
     """Dotted name of a trial's field → range."""
     controls: dict[Name, LossSpec] = Field(default_factory=dict)
     """Name → loss. Each runs with the same epochs, seeds, number of trials and ``finetune`` ranges as the surrogate."""
+    variants: dict[Name, dict[str, Scalar]] = Field(default_factory=dict)
+    """Name → values of a trial's fields that are fixed in a further learned arm, such as other inputs or No-Int."""
     seeds: Annotated[tuple[Seed, ...], Field(strict=False, min_length=1)] = (0,)
     """Every configuration is run with every seed and judged by the mean."""
     search_seed: int = Field(0, ge=0)
     """Seed of the sampler."""
     pruner: PrunerSpec = MedianPrunerSpec(name="median")
     """What ends a trial that will not win."""
+    confirm: ConfirmSpec | None = None
+    """Unset: ``val`` is opened for the search's own seeds, without an interval or a verdict."""
     budget: BudgetSpec = BudgetSpec()
     resources: ResourcesSpec = ResourcesSpec()
 
@@ -93,10 +47,10 @@ class StudySpec(TrialSpec):
     @classmethod
     def _fixed_fields_are_not_searched(cls, search: dict[str, Range]) -> dict[str, Range]:
         for name, bounds in search.items():
-            if name.split(".")[0] in ("data", "evaluate", "seed"):
+            if name.split(".")[0] in ("data", "evaluate", "seed", "gate"):
                 rule = "is the same for all trials of a study: list seeds under seeds, or remove it"
                 raise broken(bounds.corners, rule, (name,))
-            if name.startswith("finetune.loss"):
+            if name in ("finetune.loss", "finetune.loss.name"):
                 raise broken(bounds.corners, "each arm has one loss: list other losses under controls", (name,))
         return search
 
@@ -126,6 +80,26 @@ class StudySpec(TrialSpec):
                 raise broken(loss.name, "a control is a loss that is not learned: change it", (name, "name"))
         return controls
 
+    @field_validator("variants")
+    @classmethod
+    def _variants_are_learned(cls, variants: dict[str, dict[str, Scalar]]) -> dict[str, dict[str, Scalar]]:
+        for name, values in variants.items():
+            if name == SURROGATE_ARM:
+                raise broken(values, "this name is the learned loss's: choose another", (name,))
+            if not values:
+                raise broken(values, "must fix a field: else it is the learned loss again", (name,))
+            for field in values:
+                if field.split(".")[0] in ("data", "evaluate", "seed", "finetune.loss.name"):
+                    raise broken(values[field], "is the same for all arms of a study: remove it", (name, field))
+        return variants
+
+    @model_validator(mode="after")
+    def _arms_differ(self) -> "StudySpec":
+        both = sorted(set(self.variants) & set(self.controls))
+        if both:
+            raise broken(both[0], "is a control too: an arm needs a name of its own: rename one", ("variants",))
+        return self
+
     @field_validator("seeds")
     @classmethod
     def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -134,16 +108,35 @@ class StudySpec(TrialSpec):
         return seeds
 
     @property
+    def learned_arms(self) -> tuple[str, ...]:
+        """The arms whose loss is a surrogate: the study's own, then its variants."""
+        return (SURROGATE_ARM, *self.variants)
+
+    @property
     def arms(self) -> tuple[str, ...]:
-        """The surrogate's arm, then the controls."""
-        return (SURROGATE_ARM, *self.controls)
+        """The learned arms, then the controls."""
+        return (*self.learned_arms, *self.controls)
+
+    @property
+    def fresh_seeds(self) -> tuple[int, ...]:
+        """The seeds that the search does not see and the confirmation runs on."""
+        return tuple(max(self.seeds) + 1 + each for each in range(self.confirm.seeds if self.confirm else 0))
 
     def ranges(self, arm: str) -> Mapping[str, Range]:
-        """The ranges that an arm is searched over: a control has no surrogate and its loss is given."""
-        if arm == SURROGATE_ARM:
-            return self.search
-        foreign = ("fit_surrogate.", "collect_pairs.")
-        return {name: bounds for name, bounds in self.search.items() if not name.startswith(foreign)}
+        """The ranges that an arm is searched over, without what is fixed in it or does not exist for it.
+
+        A control has no surrogate, and of its loss only the fields that it has.
+        """
+        if arm in self.learned_arms:
+            fixed = self.variants.get(arm, {})
+            return {name: bounds for name, bounds in self.search.items() if name not in fixed}
+        return {name: bounds for name, bounds in self.search.items() if self._concerns(arm, name)}
+
+    def _concerns(self, control: str, name: str) -> bool:
+        stage, _, field = name.partition(".")
+        if field.startswith("loss."):
+            return field.removeprefix("loss.") in type(self.controls[control]).model_fields
+        return stage not in ("fit_surrogate", "collect_pairs")
 
     def num_trials(self, arm: str) -> int:
         """How many trials an arm is to have: one if nothing of it is searched, since they would all be equal."""
@@ -155,8 +148,9 @@ class StudySpec(TrialSpec):
         Raises KeyError with the first name that has no place, and ValidationError if the trial would be wrong.
         """
         document = self.model_dump(include=set(TrialSpec.model_fields))
-        if arm != SURROGATE_ARM:
+        if arm in self.controls:
             document["finetune"]["loss"] = self.controls[arm].model_dump()
+        values = {**self.variants.get(arm, {}), **values}
         # A name goes first: it clears what belonged to another.
         for name, value in sorted(values.items(), key=lambda item: not item[0].endswith(".name")):
             _put(document, name, value)
@@ -164,8 +158,8 @@ class StudySpec(TrialSpec):
 
     @property
     def identity(self) -> str:
-        """``<name>-<hash>``: studies with equal results share it; budget and resources may change."""
-        document = self.model_dump(mode="json", exclude={"budget", "resources"})
+        """``<name>-<hash>``: studies with equal trials share it; budget, resources and confirmation may change."""
+        document = self.model_dump(mode="json", exclude={"budget", "resources", "confirm"})
         text = json.dumps(document, sort_keys=True)
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 

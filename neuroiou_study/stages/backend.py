@@ -73,6 +73,10 @@ class Worker(ABC):
     def from_first(self, make: Callable[[], Result]) -> Result:
         """What ``make()`` returns on rank 0; the others wait for it and do not call theirs."""
 
+    @abstractmethod
+    def agree_on_buffers(self, model: nn.Module) -> None:
+        """Give every worker rank 0's buffers: batch statistics are of each worker's own images."""
+
     def report(self, progress: Progress) -> None:
         """Tell the listener of an epoch. Raises Pruned, in every worker, if it wants the trial to stop."""
         if self.from_first(lambda: self.listener(progress)):
@@ -99,6 +103,9 @@ class LocalWorker(Worker):
     def from_first(self, make: Callable[[], Result]) -> Result:
         return make()
 
+    def agree_on_buffers(self, model: nn.Module) -> None:
+        pass
+
 
 class GroupWorker(Worker):
     """A rank of the process group that torch.distributed has initialised."""
@@ -118,6 +125,10 @@ class GroupWorker(Worker):
         box = [make() if self.is_first else None]
         distributed.broadcast_object_list(box, src=0, device=self.device)
         return box[0]  # type: ignore[return-value]
+
+    def agree_on_buffers(self, model: nn.Module) -> None:
+        for buffer in model.buffers():
+            distributed.broadcast(buffer, src=0)
 
 
 class _GroupSum(torch.autograd.Function):

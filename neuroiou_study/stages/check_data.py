@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from neuroiou_study.core.data.dataset import SPLITS
+from neuroiou_study.core.data.dataset import SPLITS, Sample, SegmentationDataset, Split
 from neuroiou_study.spec import StudySpec
-from neuroiou_study.spec.trial import NeuroIoUSpec
+from neuroiou_study.spec.losses import NeuroIoUSpec
 from neuroiou_study.stages import build
 
 
@@ -18,8 +18,8 @@ def check_data(study: StudySpec) -> Iterator[str]:
         if len(dataset) == 0:
             raise ValueError(f"data: split {split} is empty: it needs an image: add images or change select_fraction")
     _check_batches(study, len(datasets["train"]))
-    for dataset in datasets.values():
-        yield from dataset.check()
+    for split, dataset in datasets.items():
+        yield from _check_samples(dataset, split, _whole_image_batches(study, split))
     for loss in (study.pretrain.loss, study.finetune.loss, *study.controls.values()):
         if not isinstance(loss, NeuroIoUSpec):
             build.loss(loss, datasets["train"])
@@ -30,20 +30,50 @@ def num_samples(study: StudySpec) -> int:
     return sum(len(build.dataset(study.data, split)) for split in SPLITS)
 
 
+def _check_samples(dataset: SegmentationDataset, split: Split, batched_by: list[str]) -> Iterator[str]:
+    """The names of the samples, opened; of one size if ``batched_by`` names a setting that batches whole images."""
+    first: Sample | None = None
+    for sample in dataset.samples():
+        first = first or sample
+        if batched_by and sample.labels.shape != first.labels.shape:
+            raise ValueError(
+                f"data: split {split} has {_size(first)} and {_size(sample)}: images of one batch must have one size: "
+                f"set data.size, or to 1: {', '.join(batched_by)}"
+            )
+        yield sample.name
+
+
+def _size(sample: Sample) -> str:
+    height, width = sample.labels.shape
+    return f"{sample.name} of {width}×{height}"
+
+
+def _whole_image_batches(study: StudySpec, split: Split) -> list[str]:
+    """The settings that put two or more images of ``split``, as they are loaded, into one batch."""
+    # Training measures itself on select after each epoch, image by image where it crops images of many sizes.
+    training = ("pretrain.batch_size", "finetune.batch_size") if study.data.augment.crop is None else ()
+    users = {
+        "train": ("collect_pairs.batch_size", *training),
+        "select": (*training, "evaluate.batch_size"),
+        "val": ("evaluate.batch_size",),
+    }[split]
+    return [name for name in users if any(value > 1 for _, value in _batch_sizes(study, name))]
+
+
 def _check_batches(study: StudySpec, num_train: int) -> None:
     least = max(study.resources.workers, study.resources.shared_workers or 1)
-    for name, batch_size in _batch_sizes(study):
-        if not least <= batch_size <= num_train:
-            raise ValueError(
-                f"{name}: {batch_size}: at least one image for each of {least} workers and at most the "
-                f"{num_train} training images: change it"
-            )
+    for setting in ("pretrain.batch_size", "finetune.batch_size"):
+        for name, batch_size in _batch_sizes(study, setting):
+            if not least <= batch_size <= num_train:
+                raise ValueError(
+                    f"{name}: {batch_size}: at least one image for each of {least} workers and at most the "
+                    f"{num_train} training images: change it"
+                )
 
 
-def _batch_sizes(study: StudySpec) -> Iterator[tuple[str, int]]:
-    """The study's own batch sizes and the ends of those that are searched."""
-    yield "pretrain.batch_size", study.pretrain.batch_size
-    yield "finetune.batch_size", study.finetune.batch_size
-    for name in ("pretrain.batch_size", "finetune.batch_size"):
-        if name in study.search:
-            yield from ((f"search.{name}", int(value)) for value in study.search[name].corners)
+def _batch_sizes(study: StudySpec, setting: str) -> Iterator[tuple[str, int]]:
+    """The study's own value of ``setting`` and, if it is searched, the ends of its range; each with its name."""
+    stage, field = setting.split(".")
+    yield setting, getattr(getattr(study, stage), field)
+    if setting in study.search:
+        yield from ((f"search.{setting}", int(value)) for value in study.search[setting].corners)

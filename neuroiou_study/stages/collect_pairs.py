@@ -1,6 +1,9 @@
-"""Stage 2: D, the statistics and counts of Θ_CE's output on every training image (paper section 3.1)."""
+"""Stage 2: D, the statistics and counts of Θ_CE's output on every training image (paper section 3.1).
 
-from collections.abc import Mapping
+D may be wider than the paper's: outputs of earlier networks of the pretraining, and outputs with random errors.
+"""
+
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import get_args
 
@@ -8,53 +11,87 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from neuroiou_study.core.counts import Reading, hinge_statistics, probability_statistics
+from neuroiou_study.core.counts import Hinge, Reading, hinge_statistics, probability_statistics
 from neuroiou_study.core.data.dataset import SegmentationDataset
-from neuroiou_study.core.data.loading import evaluation_batches
+from neuroiou_study.core.data.loading import Batch, evaluation_batches
 from neuroiou_study.core.features import Inputs
+from neuroiou_study.core.perturbing import perturbed
 from neuroiou_study.spec.trial import TrialSpec
 from neuroiou_study.stages import build
 from neuroiou_study.stages.backend import Worker
-from neuroiou_study.stages.train_network import MODEL_FILE
+from neuroiou_study.stages.train_network import MODEL_FILE, SNAPSHOTS
 
 PAIRS_FILE = "pairs.safetensors"
+Pairs = dict[str, Tensor]
+"""``counts`` ``(K, N, C, 3)`` of K outputs for each of N images, and as many sums for each reading and hinge.
+
+Output 0 is Θ_CE's own; then come its perturbed copies and the outputs of snapshots, the latest first.
+"""
 
 
 def collect_pairs(spec: TrialSpec, inputs: Mapping[str, Path], output: Path, worker: Worker) -> None:
-    """Leave ``pairs.safetensors`` in ``output``: ``(N, C, 3)`` counts and, for each reading and the hinge, sums."""
+    """Leave ``pairs.safetensors`` in ``output``: :data:`Pairs` of the training images."""
     training = build.dataset(spec.data, "train")
     model = build.model(spec.model, training.num_classes, spec.seed).to(worker.device)
-    model.load_state_dict(load_file(inputs["pretrain"] / MODEL_FILE))
-    pairs = {name: worker.sum(value) for name, value in _pairs(model, training, spec, worker).items()}
+    parts: list[Pairs] = []
+    for number, weights in enumerate(_networks(spec, inputs["pretrain"])):
+        model.load_state_dict(load_file(weights))
+        parts += pairs_of(model, training, spec, worker, spec.collect_pairs.perturbed if number == 0 else 0)
     if worker.is_first:
-        save_file(pairs, output / PAIRS_FILE)
+        save_file({name: torch.stack([part[name] for part in parts]) for name in parts[0]}, output / PAIRS_FILE)
 
 
 def sums_name(inputs: Inputs) -> str:
     """Which tensor of ``pairs.safetensors`` an input set is made of."""
-    return "hinge" if inputs.uses_hinge else inputs.reading
+    return inputs.hinge if inputs.uses_hinge else inputs.reading
+
+
+def pairs_of(
+    model: nn.Module, dataset: SegmentationDataset, spec: TrialSpec, worker: Worker, num_copies: int = 0
+) -> list[Pairs]:
+    """The pairs ``(N, C, 3)`` of ``model``'s output on ``dataset``, and of ``num_copies`` perturbed ones."""
+    parts = [_empty(dataset) for _ in range(1 + num_copies)]
+    model.eval()
+    for batch in _batches(dataset, spec, worker):
+        labels = batch.labels.to(worker.device)
+        for part, logits in zip(parts, _outputs(model, batch, spec, worker, num_copies), strict=True):
+            for name, value in _statistics(logits, labels, dataset.ignore_index).items():
+                part[name][batch.indices] = value.cpu()
+    return [{name: worker.sum(value) for name, value in part.items()} for part in parts]
+
+
+def _networks(spec: TrialSpec, pretrain: Path) -> list[Path]:
+    """Θ_CE and as many snapshots as D takes, the latest first."""
+    snapshots = sorted(pretrain.glob(SNAPSHOTS), reverse=True)
+    return [pretrain / MODEL_FILE, *snapshots[: spec.collect_pairs.snapshots]]
+
+
+def _empty(dataset: SegmentationDataset) -> Pairs:
+    shape = (len(dataset), dataset.num_classes, 3)
+    sums = {name: torch.zeros(shape, dtype=torch.float64) for name in (*get_args(Hinge), *get_args(Reading))}
+    return {"counts": torch.zeros(shape, dtype=torch.int64), **sums}
+
+
+def _batches(dataset: SegmentationDataset, spec: TrialSpec, worker: Worker) -> Iterator[Batch]:
+    size = spec.collect_pairs.batch_size
+    return evaluation_batches(dataset, size, shard=worker.shard, loader_workers=worker.loader_workers)
 
 
 @torch.no_grad()
-def _pairs(model: nn.Module, training: SegmentationDataset, spec: TrialSpec, worker: Worker) -> dict[str, Tensor]:
-    model.eval()
-    shape = (len(training), training.num_classes, 3)
-    pairs = {name: torch.zeros(shape, dtype=torch.float64) for name in ("hinge", *get_args(Reading))}
-    pairs["counts"] = torch.zeros(shape, dtype=torch.int64)
-    batches = evaluation_batches(
-        training, spec.collect_pairs.batch_size, shard=worker.shard, loader_workers=worker.loader_workers
-    )
-    for batch in batches:
-        logits, labels = model(batch.images.to(worker.device)), batch.labels.to(worker.device)
-        for name, value in _statistics(logits, labels, training.ignore_index).items():
-            pairs[name][batch.indices] = value.cpu()
-    return pairs
+def _outputs(model: nn.Module, batch: Batch, spec: TrialSpec, worker: Worker, num_copies: int) -> Iterator[Tensor]:
+    logits = model(batch.images.to(worker.device))
+    yield logits
+    for copy in range(num_copies):
+        seeds = [(spec.seed, copy, index) for index in batch.indices.tolist()]
+        yield perturbed(logits, spec.collect_pairs.perturbation, seeds)
 
 
-def _statistics(logits: Tensor, labels: Tensor, ignore_index: int) -> dict[str, Tensor]:
-    counts, hinge = hinge_statistics(logits, labels, ignore_index=ignore_index)
+def _statistics(logits: Tensor, labels: Tensor, ignore_index: int) -> Pairs:
     sums = {
         reading: probability_statistics(logits, labels, reading=reading, ignore_index=ignore_index).sums
         for reading in get_args(Reading)
     }
-    return {"counts": counts, "hinge": hinge, **sums}
+    hinges = {
+        hinge: hinge_statistics(logits, labels, hinge=hinge, ignore_index=ignore_index) for hinge in get_args(Hinge)
+    }
+    return {"counts": hinges["crammer_singer"].counts, **{name: each.sums for name, each in hinges.items()}, **sums}

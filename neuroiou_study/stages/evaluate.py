@@ -41,6 +41,7 @@ def _metrics(counts: Tensor, dataset: SegmentationDataset, split: str) -> dict[s
     per_class = [None if value != value else value for value in iou(total).tolist()]
     return {
         "split": split,
+        "background": dataset.background,
         "miou": mean_iou(total),
         "miou_without_background": mean_iou(total, without=dataset.background),
         "pixel_accuracy": pixel_accuracy(total),

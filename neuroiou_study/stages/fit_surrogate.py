@@ -14,24 +14,26 @@ from neuroiou_study.core.neuroiou import NeuroIoULoss
 from neuroiou_study.spec.trial import TrialSpec
 from neuroiou_study.stages import build
 from neuroiou_study.stages.backend import Worker
-from neuroiou_study.stages.collect_pairs import PAIRS_FILE, sums_name
+from neuroiou_study.stages.collect_pairs import PAIRS_FILE, Pairs, sums_name
 from neuroiou_study.stages.store import write_json
 
 FIDELITY_FILE = "fidelity.json"
 
 
 def fit_surrogate(spec: TrialSpec, inputs: Mapping[str, Path], output: Path, worker: Worker) -> None:
-    """Leave the surrogate as a loss and ``fidelity.json``, measured on images it did not see, in ``output``."""
+    """Leave the surrogate as a loss and ``fidelity.json``, measured on images it did not see, in ``output``.
+
+    Where D is wider than Θ_CE's own output, ``other_*`` is the fidelity on the other outputs of those images.
+    """
     if not worker.is_first:
         return
-    rows = _rows(spec, inputs["collect_pairs"] / PAIRS_FILE)
-    fit = fitting.fit_surrogate(
-        rows, build.surrogate_config(spec.fit_surrogate), build.fit_settings(spec.fit_surrogate, spec.seed)
-    )
-    ignore_index = build.dataset(spec.data, "train").ignore_index
-    NeuroIoULoss(fit.surrogate, aggregate=spec.fit_surrogate.aggregate, ignore_index=ignore_index).save(output)
-    report = fidelity(fit.surrogate, fit.held_out)
-    write_json(output / FIDELITY_FILE, {**report, "num_epochs": fit.num_epochs})
+    dataset = build.dataset(spec.data, "train")
+    config = build.surrogate_config(spec.fit_surrogate, dataset.num_classes)
+    parts = rows_of(spec, load_file(inputs["collect_pairs"] / PAIRS_FILE), dataset.num_classes)
+    fit = fitting.fit_surrogate(Rows.concatenated(parts), config, build.fit_settings(spec.fit_surrogate, spec.seed))
+    loss = NeuroIoULoss(fit.surrogate, aggregate=spec.fit_surrogate.aggregate, ignore_index=dataset.ignore_index)
+    loss.save(output)
+    write_json(output / FIDELITY_FILE, {**_fidelity(fit, parts), "num_epochs": fit.num_epochs})
 
 
 def read_fidelity(folder: Path) -> dict[str, float]:
@@ -40,12 +42,22 @@ def read_fidelity(folder: Path) -> dict[str, float]:
     return numbers
 
 
-def _rows(spec: TrialSpec, path: Path) -> Rows:
-    pairs = load_file(path)
+def rows_of(spec: TrialSpec, pairs: Pairs, num_classes: int) -> list[Rows]:
+    """The rows of each of the K outputs in ``pairs``; an image has one number in all of them."""
     settings = spec.fit_surrogate
-    return make_rows(
-        pairs["counts"],
-        pairs[sums_name(build.surrogate_config(settings).inputs)],
-        images_per_row=settings.images_per_row if settings.aggregate == "batch" else 1,
-        generator=torch.Generator().manual_seed(spec.seed),
-    )
+    sums = pairs[sums_name(build.surrogate_config(settings, num_classes).inputs)]
+    size = settings.images_per_row if settings.aggregate == "batch" else 1
+    return [
+        make_rows(counts, output, images_per_row=size, generator=torch.Generator().manual_seed(spec.seed))
+        for counts, output in zip(pairs["counts"], sums, strict=True)
+    ]
+
+
+def _fidelity(fit: fitting.Fit, parts: list[Rows]) -> dict[str, float]:
+    images = fit.held_out.image.unique()
+    own, *others = (part.select(torch.isin(part.image, images)) for part in parts)
+    report = fidelity(fit.surrogate, own)
+    if others:
+        elsewhere = fidelity(fit.surrogate, Rows.concatenated(others))
+        report |= {f"other_{name}": value for name, value in elsewhere.items()}
+    return report

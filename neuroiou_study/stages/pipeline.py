@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neuroiou_study.spec.trial import NeuroIoUSpec, TrialSpec
+from neuroiou_study.spec.trial import TrialSpec
 from neuroiou_study.stages.backend import Pruned, Worker
 from neuroiou_study.stages.collect_pairs import collect_pairs
 from neuroiou_study.stages.evaluate import evaluate
 from neuroiou_study.stages.finetune import finetune
 from neuroiou_study.stages.fit_surrogate import fit_surrogate
+from neuroiou_study.stages.gate import require_faithful
 from neuroiou_study.stages.pretrain import pretrain
 from neuroiou_study.stages.store import Store
 
@@ -42,11 +43,11 @@ class Stage:
 
 
 STAGES = (
-    Stage(pretrain, reads=("data", "model", "seed", "pretrain")),
-    Stage(collect_pairs, reads=("data", "model", "seed", "collect_pairs"), upstream=("pretrain",)),
-    Stage(fit_surrogate, reads=("data", "seed", "fit_surrogate"), upstream=("collect_pairs",)),
-    Stage(finetune, reads=("data", "model", "seed", "finetune"), upstream=("pretrain", "fit_surrogate")),
-    Stage(evaluate, reads=("data", "model", "seed", "evaluate"), upstream=("finetune",)),
+    Stage(pretrain, reads=("data", "model", "seed", "pretrain"), version=2),
+    Stage(collect_pairs, reads=("data", "model", "seed", "collect_pairs"), upstream=("pretrain",), version=2),
+    Stage(fit_surrogate, reads=("data", "seed", "fit_surrogate"), upstream=("collect_pairs",), version=2),
+    Stage(finetune, reads=("data", "model", "seed", "finetune"), upstream=("pretrain", "fit_surrogate"), version=2),
+    Stage(evaluate, reads=("data", "model", "seed", "evaluate"), upstream=("finetune",), version=2),
 )
 LEARNED_LOSS_ONLY = ("collect_pairs", "fit_surrogate")
 
@@ -70,10 +71,9 @@ Plan = Mapping[str, PlannedStage]
 
 def plan(spec: TrialSpec) -> Plan:
     """The stages of a trial by name, in order; a loss that is not learned needs no surrogate."""
-    learned = isinstance(spec.finetune.loss, NeuroIoUSpec)
     planned: dict[str, PlannedStage] = {}
     for stage in STAGES:
-        if learned or stage.name not in LEARNED_LOSS_ONLY:
+        if spec.is_learned or stage.name not in LEARNED_LOSS_ONLY:
             inputs = {name: planned[name].address for name in stage.upstream if name in planned}
             planned[stage.name] = _addressed(PlannedStage(stage, "", inputs), spec)
     return planned
@@ -88,11 +88,14 @@ def _addressed(planned: PlannedStage, spec: TrialSpec) -> PlannedStage:
 def run_stages(spec: TrialSpec, store: Store, worker: Worker, names: Sequence[str] | None = None) -> Plan:
     """Make the results of ``names`` (default: all stages of the trial) complete in ``store``; returns the plan.
 
-    A result that is there is used; one that somebody else is making is waited for.
+    A result that is there is used; one that somebody else is making is waited for. Raises Gated before fine-tuning if
+    the surrogate is not what ``spec.gate`` asks for.
     """
     planned = plan(spec)
     for name, step in planned.items():
         if names is None or name in names:
+            if name == "finetune" and spec.is_learned:
+                require_faithful(spec, _found(store, step.inputs["fit_surrogate"]))
             _complete(step, spec, store, worker)
     return planned
 

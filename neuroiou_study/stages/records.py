@@ -4,32 +4,51 @@ import json
 from collections.abc import Iterable, Iterator
 from math import isnan, nan
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import ConfigDict
 
-from neuroiou_study.spec import SURROGATE_ARM, Scalar, StudySpec, TrialSpec
+from neuroiou_study.spec import Scalar, StudySpec, TrialSpec
 from neuroiou_study.spec.base import Spec
+from neuroiou_study.spec.surrogate import GateSpec
 from neuroiou_study.stages.store import Store, write_json
 
-State = Literal["complete", "pruned", "failed"]
+State = Literal["complete", "pruned", "gated", "failed"]
+STATES = get_args(State)
 
 
 class Assignment(Spec):
-    """A trial that is to be run: an arm of the study and values for the ranges it is searched over."""
+    """A trial that is to be run: an arm of the study and values for the ranges it is searched over.
+
+    With ``fresh_seed`` it is a confirmation: the trial once more, on that seed alone, judged on ``val``.
+    """
 
     arm: str
     number: int
     values: dict[str, Scalar]
+    fresh_seed: int | None = None
 
     @property
     def name(self) -> str:
-        """``<arm>-<number>``: the trial's name in the store, in MLflow and in the leaderboard."""
+        """``<arm>-<number>`` (and ``-seed<n>``): the name in the store, in MLflow and in the leaderboard."""
+        return self.trial if self.fresh_seed is None else f"{self.trial}-seed{self.fresh_seed}"
+
+    @property
+    def trial(self) -> str:
+        """``<arm>-<number>``, also of a confirmation."""
         return f"{self.arm}-{self.number:03d}"
 
+    def seeds(self, study: StudySpec) -> tuple[int, ...]:
+        """The seeds it is run on."""
+        return study.seeds if self.fresh_seed is None else (self.fresh_seed,)
+
     def specs(self, study: StudySpec) -> tuple[TrialSpec, ...]:
-        """The complete trial for each seed of ``study``."""
-        return tuple(study.sample(self.values, arm=self.arm, seed=seed) for seed in study.seeds)
+        """The complete trial for each seed. A confirmation has passed the gate once and is not stopped by chance."""
+        specs = tuple(study.sample(self.values, arm=self.arm, seed=seed) for seed in self.seeds(study))
+        if self.fresh_seed is None:
+            return specs
+        evaluate = study.evaluate.model_copy(update={"split": "val"})
+        return tuple(spec.model_copy(update={"evaluate": evaluate, "gate": GateSpec(enabled=False)}) for spec in specs)
 
 
 class SeedRun(Spec):
@@ -54,11 +73,6 @@ class TrialRecord(Spec):
     seconds: float
     runs: list[SeedRun]
 
-    @property
-    def is_learned(self) -> bool:
-        """Does this trial belong to the surrogate's arm?"""
-        return self.assignment.arm == SURROGATE_ARM
-
 
 class StudyRecords:
     """The records of ``study`` in ``store``."""
@@ -66,17 +80,19 @@ class StudyRecords:
     def __init__(self, study: StudySpec, store: Store) -> None:
         self.folder = store.study_folder(study.identity)
         self._study = study
-        self._trials = self.folder / "trials"
+        self._trials, self._confirmations = self.folder / "trials", self.folder / "confirmations"
 
     def begin(self) -> None:
         """Make the folder and write ``study.json``, the study as it is run now."""
         self._trials.mkdir(parents=True, exist_ok=True)
+        self._confirmations.mkdir(exist_ok=True)
         write_json(self.folder / "study.json", self._study.model_dump(mode="json"))
 
     def write(self, record: TrialRecord) -> None:
         """Record ``record``; a record of the same trial is replaced."""
-        self._trials.mkdir(parents=True, exist_ok=True)
-        write_json(self._path(record.assignment), record.model_dump(mode="json"))
+        path = self._path(record.assignment)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, record.model_dump(mode="json"))
 
     def find(self, assignment: Assignment) -> TrialRecord | None:
         """The record of a trial, or None while it has not ended."""
@@ -84,12 +100,17 @@ class StudyRecords:
         return _read(path) if path.is_file() else None
 
     def __iter__(self) -> Iterator[TrialRecord]:
-        """Every record, by arm and number."""
+        """Every record of the search, by arm and number."""
         records = (_read(path) for path in self._trials.glob("*.json"))
         return iter(sorted(records, key=lambda record: (record.assignment.arm, record.assignment.number)))
 
+    def confirmations(self) -> list[TrialRecord]:
+        """Every record of the confirmation, by name."""
+        return [_read(path) for path in sorted(self._confirmations.glob("*.json"))]
+
     def _path(self, assignment: Assignment) -> Path:
-        return self._trials / f"{assignment.name}.json"
+        folder = self._trials if assignment.fresh_seed is None else self._confirmations
+        return folder / f"{assignment.name}.json"
 
 
 def driver_lease(study: StudySpec) -> str:
@@ -103,8 +124,20 @@ def _read(path: Path) -> TrialRecord:
 
 def best_of(records: Iterable[TrialRecord], arm: str) -> TrialRecord | None:
     """The complete trial of ``arm`` with the highest score, the earlier one of equals; None if there is none."""
+    return next(iter(ranked(records, arm)), None)
+
+
+def ranked(records: Iterable[TrialRecord], arm: str) -> list[TrialRecord]:
+    """The complete trials of ``arm``, the best first and the earlier first of equals."""
     complete = [r for r in records if r.assignment.arm == arm and r.state == "complete" and not isnan(_score(r))]
-    return max(complete, key=_score, default=None)
+    return sorted(complete, key=_score, reverse=True)
+
+
+def best_learned(study: StudySpec, records: Iterable[TrialRecord]) -> TrialRecord | None:
+    """The best complete trial of all learned arms; None if there is none."""
+    records = list(records)
+    best = [record for arm in study.learned_arms if (record := best_of(records, arm)) is not None]
+    return max(best, key=_score, default=None)
 
 
 def _score(record: TrialRecord) -> float:

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from neuroiou_study.spec import SURROGATE_ARM, StudySpec, TrialSpec
-from neuroiou_study.spec.trial import EvaluateSpec
+from neuroiou_study.spec import StudySpec, TrialSpec
 from neuroiou_study.stages.backend import Pruned, Worker
+from neuroiou_study.stages.gate import Gated
 from neuroiou_study.stages.pipeline import STAGES, plan, run_stages
-from neuroiou_study.stages.records import Assignment, SeedRun, State, StudyRecords, TrialRecord, best_of
+from neuroiou_study.stages.records import Assignment, SeedRun, State, StudyRecords, TrialRecord
 from neuroiou_study.stages.store import Store
 from neuroiou_study.stages.train_network import read_history
 
@@ -18,25 +18,34 @@ FAILURES = (RuntimeError, ValueError, OSError)
 
 
 def run_trial(study: StudySpec, assignment: Assignment, store: Store, worker: Worker) -> None:
-    """Run every seed of a trial and leave its record in the store, whether it ends complete, pruned or failed."""
+    """Run every seed of a trial and leave its record in the store, however it ends."""
     begin = time.monotonic()
+    state, failure = _run_seeds(study, assignment, store, worker)
+    if worker.is_first:
+        error = None if failure is None else _explained(failure)
+        record = make_record(study, assignment, store, state, error, time.monotonic() - begin)
+        StudyRecords(study, store).write(record)
+    if isinstance(failure, FAILURES) and worker.shard.world_size > 1:
+        raise failure  # the others wait for this one: their group has to end
 
-    def finish(state: State, error: str | None = None) -> None:
-        if worker.is_first:
-            record = make_record(study, assignment, store, state, error, time.monotonic() - begin)
-            StudyRecords(study, store).write(record)
 
+def _run_seeds(
+    study: StudySpec, assignment: Assignment, store: Store, worker: Worker
+) -> tuple[State, Exception | None]:
     try:
         for spec in assignment.specs(study):
             run_stages(spec, store, worker)
     except Pruned:
-        finish("pruned")
+        return "pruned", None
+    except Gated as verdict:
+        return "gated", verdict
     except FAILURES as failure:
-        finish("failed", f"{type(failure).__name__}: {failure}")
-        if worker.shard.world_size > 1:
-            raise  # the others wait for this one: their group has to end
-    else:
-        finish("complete")
+        return "failed", failure
+    return "complete", None
+
+
+def _explained(failure: Exception) -> str:
+    return str(failure) if isinstance(failure, Gated) else f"{type(failure).__name__}: {failure}"
 
 
 def make_record(
@@ -73,40 +82,16 @@ def shared_stages(study: StudySpec) -> tuple[str, ...]:
     return tuple(shared)
 
 
-def run_shared_stages(study: StudySpec, store: Store, worker: Worker) -> None:
-    """Complete what all trials share, for each seed."""
-    for seed in study.seeds:
-        run_stages(study.sample({}, arm=SURROGATE_ARM, seed=seed), store, worker, shared_stages(study))
+def run_shared_stages(study: StudySpec, seeds: Sequence[int], store: Store, worker: Worker) -> None:
+    """Complete what all trials share, for each of ``seeds``."""
+    for seed in seeds:
+        run_stages(study.sample({}, seed=seed), store, worker, shared_stages(study))
 
 
-def has_shared_stages(study: StudySpec, store: Store) -> bool:
+def has_shared_stages(study: StudySpec, seeds: Sequence[int], store: Store) -> bool:
     """Is everything that all trials share in the store, so that no worker has to be started for it?"""
-    plans = [plan(study.sample({}, arm=SURROGATE_ARM, seed=seed)) for seed in study.seeds]
+    plans = [plan(study.sample({}, seed=seed)) for seed in seeds]
     return all(store.has(each[name].address) for each in plans for name in shared_stages(study))
-
-
-def has_finals(study: StudySpec, store: Store) -> bool:
-    """Is the best trial of each arm, as it is now, evaluated on ``val``?"""
-    best = finals(study, list(StudyRecords(study, store))).values()
-    return all(store.has(plan(spec)["evaluate"].address) for specs in best for spec in specs)
-
-
-def finals(study: StudySpec, records: Sequence[TrialRecord]) -> dict[str, tuple[TrialSpec, ...]]:
-    """Arm → its best trial, for each seed, on ``val``: the one time that the deciding split is opened."""
-    best = {arm: best_of(records, arm) for arm in study.arms}
-    split = EvaluateSpec(split="val", batch_size=study.evaluate.batch_size)
-    return {
-        arm: tuple(spec.model_copy(update={"evaluate": split}) for spec in record.assignment.specs(study))
-        for arm, record in best.items()
-        if record is not None
-    }
-
-
-def run_finals(study: StudySpec, store: Store, worker: Worker) -> None:
-    """Evaluate the best trial of each arm on ``val``."""
-    for specs in finals(study, list(StudyRecords(study, store))).values():
-        for spec in specs:
-            run_stages(spec, store, worker, ["evaluate"])
 
 
 def result_folder(spec: TrialSpec, stage: str, store: Store) -> Path | None:

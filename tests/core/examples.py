@@ -5,6 +5,10 @@ from torch import Tensor
 
 from neuroiou_study.core.features import Inputs
 from neuroiou_study.core.fitting import Rows
+from neuroiou_study.core.losses import ClosedFormLoss, CrossEntropyLoss, FlipLoss, MixedLoss, SoftIoULoss
+from neuroiou_study.core.lovasz import LovaszLoss
+from neuroiou_study.core.neuroiou import NeuroIoULoss
+from neuroiou_study.core.reduction import SegmentationLoss
 from neuroiou_study.core.surrogate import Activation, Surrogate, SurrogateConfig
 
 
@@ -54,4 +58,25 @@ def rows(num_images: int = 40, rows_per_image: int = 3, seed: int = 0) -> Rows:
     spread = 0.9 + 0.2 * torch.rand(counts.shape, generator=generator, dtype=torch.float64)
     sums = counts * spread * torch.tensor([0.8, 0.6, 0.7], dtype=torch.float64)
     image = torch.arange(num_images).repeat_interleave(rows_per_image)
-    return Rows(counts, sums, counts.sum(-1) + 50, image)
+    return Rows(counts, sums, counts.sum(-1) + 50, torch.arange(len(counts)) % 3, image)
+
+
+AGGREGATES = ("image", "batch")
+
+
+def every_loss(num_classes: int = 4) -> dict[str, SegmentationLoss]:
+    """New losses of every kind by name; the surrogates are monotone, so that a step helps."""
+    losses: dict[str, SegmentationLoss] = {
+        "cross_entropy": CrossEntropyLoss(),
+        "weighted": CrossEntropyLoss(class_weights=[0.5 * 2**c for c in range(num_classes)]),
+        "mixed": MixedLoss({CrossEntropyLoss(): 0.4, SoftIoULoss(aggregate="batch"): 2.0}),
+    }
+    told_class = Inputs(class_one_hot=num_classes)
+    for aggregate in AGGREGATES:
+        losses[f"soft_iou_{aggregate}"] = SoftIoULoss(aggregate=aggregate)
+        losses[f"lovasz_{aggregate}"] = LovaszLoss(aggregate=aggregate)
+        losses[f"closed_form_{aggregate}"] = ClosedFormLoss(aggregate=aggregate)
+        losses[f"flip_{aggregate}"] = FlipLoss(aggregate=aggregate)
+        losses[f"neuroiou_{aggregate}"] = NeuroIoULoss(surrogate(monotone=True), aggregate=aggregate)
+        losses[f"neuroiou_class_{aggregate}"] = NeuroIoULoss(surrogate(told_class, monotone=True), aggregate=aggregate)
+    return losses

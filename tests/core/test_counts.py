@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
@@ -15,7 +18,13 @@ from neuroiou_study.core.counts import (
 )
 from tests.core.examples import batch
 
-READINGS: tuple[Reading, ...] = ("class", "predicted", "complement")
+STATISTICS: dict[str, Callable[..., Statistics]] = {
+    "class": partial(probability_statistics, reading="class"),
+    "predicted": partial(probability_statistics, reading="predicted"),
+    "complement": partial(probability_statistics, reading="complement"),
+    "crammer_singer": partial(hinge_statistics, hinge="crammer_singer"),
+    "one_vs_rest": partial(hinge_statistics, hinge="one_vs_rest"),
+}
 LABELS = torch.tensor([[[0, 1, 2], [1, 255, 0]]])
 PROBS = torch.tensor(
     [
@@ -53,6 +62,21 @@ def test_hinge_sums_of_a_hand_worked_image() -> None:
     assert sums.tolist() == [[[0.0, 2.5, 0.0], [0.75, 0.0, 2.5]]]
 
 
+def test_one_vs_rest_hinge_sums_of_a_hand_worked_image() -> None:
+    # Scores right and beyond 1 (hinge 0), right at 0.25 (1 - 0.25), missed at -0.5 (1 + 0.5) for 2 (1 + 2), missed at
+    # 1.5 (0, though wrong) for 3 (1 + 3), void.
+    logits = torch.tensor([[3.0, 1.0], [0.0, 0.25], [2.0, -0.5], [1.5, 3.0], [0.0, 9.0]]).T.reshape(1, 2, 1, 5)
+    counts, sums = hinge_statistics(logits, torch.tensor([[[0, 1, 1, 0, 255]]]), hinge="one_vs_rest")
+    assert counts.tolist() == [[[1, 1, 1], [1, 1, 1]]]
+    assert sums.tolist() == [[[0.0, 3.0, 0.0], [0.75, 4.0, 1.5]]]
+
+
+def test_crammer_singer_is_the_default_hinge() -> None:
+    logits, labels = batch()
+    assert torch.equal(hinge_statistics(logits, labels).sums, STATISTICS["crammer_singer"](logits, labels).sums)
+    assert not torch.equal(hinge_statistics(logits, labels).sums, STATISTICS["one_vs_rest"](logits, labels).sums)
+
+
 @pytest.mark.parametrize("ignore_index", [255, 3, -100])
 def test_counts_equal_torchmetrics(ignore_index: int) -> None:
     logits, labels = batch(images=3, classes=4, ignore_index=ignore_index)
@@ -64,8 +88,8 @@ def test_counts_equal_torchmetrics(ignore_index: int) -> None:
     assert torch.equal(hard_counts(preds, labels, 4, ignore_index), torch.stack([tp, fp, fn], dim=-1))
 
 
-def _naive(logits: Tensor, labels: Tensor, ignore_index: int, reading: Reading | None) -> Statistics:
-    """Counts and sums, pixel by pixel; ``reading`` None is the hinge."""
+def _naive(logits: Tensor, labels: Tensor, ignore_index: int, kind: str) -> Statistics:
+    """Counts and sums, pixel by pixel; ``kind`` is a reading or a hinge."""
     num_images, num_classes, height, width = logits.shape
     counts = torch.zeros(num_images, num_classes, 3, dtype=torch.int64)
     sums = torch.zeros(num_images, num_classes, 3, dtype=torch.float64)
@@ -75,71 +99,67 @@ def _naive(logits: Tensor, labels: Tensor, ignore_index: int, reading: Reading |
             continue
         z = logits[i, :, row, column].double()
         k = int(z.argmax())
-        at_hit, at_missed, at_false = _values(z, y, k, reading)
+        at_hit, at_missed, at_false = _values(z, y, k, kind)
         for class_index, which, value in [(y, TP, at_hit)] if k == y else [(y, FN, at_missed), (k, FP, at_false)]:
             counts[i, class_index, which] += 1
             sums[i, class_index, which] += value
     return Statistics(counts, sums)
 
 
-def _values(z: Tensor, y: int, k: int, reading: Reading | None) -> tuple[float, float, float]:
+def _values(z: Tensor, y: int, k: int, kind: str) -> tuple[float, float, float]:
     """What a pixel adds to TP if it is a hit, and otherwise to FN and to FP."""
-    if reading is None:
+    if kind == "one_vs_rest":
+        return max(0.0, 1 - float(z[y])), max(0.0, 1 - float(z[y])), max(0.0, 1 + float(z[k]))
+    if kind == "crammer_singer":
         rival = max(float(z[j]) for j in range(len(z)) if j != y)
         hinge = max(0.0, 1 + rival - float(z[y]))
         return hinge, hinge, hinge
     p = z.softmax(0)
-    missed = {"class": p[y], "predicted": p[k], "complement": 1 - p[y]}[reading]
+    missed = {"class": p[y], "predicted": p[k], "complement": 1 - p[y]}[kind]
     return float(p[y]), float(missed), float(p[k])
 
 
-def _statistics(logits: Tensor, labels: Tensor, ignore_index: int, reading: Reading | None) -> Statistics:
-    if reading is None:
-        return hinge_statistics(logits, labels, ignore_index=ignore_index)
-    return probability_statistics(logits, labels, reading=reading, ignore_index=ignore_index)
-
-
-@pytest.mark.parametrize("reading", [*READINGS, None])
+@pytest.mark.parametrize("kind", STATISTICS)
 @pytest.mark.parametrize(("classes", "ignore_index"), [(4, 255), (11, 11), (4, 0)])
-def test_statistics_equal_a_loop_over_pixels(reading: Reading | None, classes: int, ignore_index: int) -> None:
+def test_statistics_equal_a_loop_over_pixels(kind: str, classes: int, ignore_index: int) -> None:
     logits, labels = batch(classes=classes, ignore_index=ignore_index)
-    counts, sums = _statistics(logits, labels, ignore_index, reading)
-    expected = _naive(logits, labels, ignore_index, reading)
+    counts, sums = STATISTICS[kind](logits, labels, ignore_index=ignore_index)
+    expected = _naive(logits, labels, ignore_index, kind)
     assert torch.equal(counts, expected.counts)
     torch.testing.assert_close(sums, expected.sums)
 
 
-@pytest.mark.parametrize("reading", [*READINGS, None])
+@pytest.mark.parametrize("kind", STATISTICS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_statistics_of_lower_precision_equal_those_of_the_same_numbers_in_float64(
-    reading: Reading | None, dtype: torch.dtype
+    kind: str, dtype: torch.dtype
 ) -> None:
     logits, labels = batch()
-    counts, sums = _statistics(logits.to(dtype), labels, 255, reading)
-    expected = _naive(logits.to(dtype), labels, 255, reading)
+    counts, sums = STATISTICS[kind](logits.to(dtype), labels)
+    expected = _naive(logits.to(dtype), labels, 255, kind)
     assert torch.equal(counts, expected.counts)
     assert sums.dtype == torch.float64
     torch.testing.assert_close(sums, expected.sums, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("reading", [*READINGS, None])
-def test_memory_layout_changes_nothing(reading: Reading | None) -> None:
+@pytest.mark.parametrize("kind", STATISTICS)
+def test_memory_layout_changes_nothing(kind: str) -> None:
     logits, labels = batch()
-    expected = _statistics(logits, labels, 255, reading)
+    expected = STATISTICS[kind](logits, labels)
     wide = torch.stack([logits, logits + 1], dim=-1)
     for same in (logits.contiguous(memory_format=torch.channels_last), wide[..., 0]):
         assert not same.is_contiguous()
-        counts, sums = _statistics(same, labels.mT.contiguous().mT, 255, reading)
+        counts, sums = STATISTICS[kind](same, labels.mT.contiguous().mT)
         assert torch.equal(counts, expected.counts)
         torch.testing.assert_close(sums, expected.sums)
 
 
-@pytest.mark.parametrize("reading", [*READINGS, None])
-def test_an_all_void_image_counts_nowhere_and_has_no_gradient(reading: Reading | None) -> None:
+@pytest.mark.parametrize("kind", STATISTICS)
+def test_an_all_void_image_counts_nowhere_and_has_no_gradient(kind: str) -> None:
     logits, labels = batch()
     labels[0] = 255
     logits.requires_grad_(True)
-    counts, sums = _statistics(logits, labels, 255, reading)
+    counts, sums = STATISTICS[kind](logits, labels)
     assert counts[0].sum() == 0
     assert sums[0].abs().sum() == 0
     (gradient,) = torch.autograd.grad(sums.sum(), logits)
@@ -147,11 +167,11 @@ def test_an_all_void_image_counts_nowhere_and_has_no_gradient(reading: Reading |
     assert gradient[1].abs().sum() > 0
 
 
-@pytest.mark.parametrize("reading", [*READINGS, None])
-def test_gradient_of_the_sums_is_right(reading: Reading | None) -> None:
+@pytest.mark.parametrize("kind", STATISTICS)
+def test_gradient_of_the_sums_is_right(kind: str) -> None:
     logits, labels = batch(height=3, width=3)
     logits.requires_grad_(True)
-    assert torch.autograd.gradcheck(lambda z: _statistics(z, labels, 255, reading).sums, logits)
+    assert torch.autograd.gradcheck(lambda z: STATISTICS[kind](z, labels).sums, logits)
 
 
 def test_sums_of_two_million_pixels_are_exact_to_float64() -> None:

@@ -6,9 +6,8 @@ from torch import Tensor, nn
 
 from neuroiou_study.core.counts import FN, FP, SETS, TP, Reading
 from neuroiou_study.core.features import Inputs
-from neuroiou_study.core.fidelity import analytic_gradient, fidelity, flip_gains, value_and_gradient
+from neuroiou_study.core.fidelity import fidelity, value_and_gradient
 from neuroiou_study.core.fitting import Rows
-from neuroiou_study.core.metrics import iou_loss
 from neuroiou_study.core.surrogate import Surrogate, SurrogateConfig
 
 
@@ -34,7 +33,7 @@ def _linear(weights: list[float], inputs: Inputs) -> Surrogate:
 def _rows(counts: list[list[int]], sums: list[list[float]] | None = None) -> Rows:
     given = torch.tensor(counts)
     made_sums = given * 0.5 if sums is None else torch.tensor(sums)
-    return Rows(given, made_sums.double(), given.sum(-1), torch.arange(len(counts)))
+    return Rows(given, made_sums.double(), given.sum(-1), torch.zeros(len(counts)).long(), torch.arange(len(counts)))
 
 
 COUNTS = [[6, 2, 4], [0, 1, 5], [3, 0, 1], [9, 1, 0], [1, 7, 2]]
@@ -75,34 +74,6 @@ def test_signs_count_only_rows_whose_set_is_not_empty_and_pixels_weigh() -> None
     assert report["pixel_sign_tp"] == pytest.approx(8 / 20)
 
 
-def test_analytic_gradient_equals_autograd_of_the_iou_loss() -> None:
-    counts = torch.tensor(COUNTS, dtype=torch.float64, requires_grad=True)
-    (gradient,) = torch.autograd.grad(iou_loss(counts).sum(), counts)
-    torch.testing.assert_close(analytic_gradient(counts.detach()), gradient)
-
-
-def _moved(counts: list[int], source: int, target: int | None) -> float:
-    """The IoU loss after one pixel of ``source`` went to ``target``, or out of the union."""
-    moved = list(counts)
-    moved[source] -= 1
-    if target is not None:
-        moved[target] += 1
-    return float(iou_loss(torch.tensor(moved)))
-
-
-@pytest.mark.parametrize("counts", [[6, 2, 4], [1, 1, 1], [40, 3, 8], [2, 9, 1]])
-def test_flip_gains_equal_counting_again_with_one_pixel_moved(counts: list[int]) -> None:
-    before = float(iou_loss(torch.tensor(counts)))
-    expected = [before - _moved(counts, TP, FN), before - _moved(counts, FP, None), before - _moved(counts, FN, TP)]
-    assert flip_gains(torch.tensor([counts]))[0].tolist() == pytest.approx(expected)
-
-
-def test_a_dead_class_gains_by_a_flip_though_the_iou_loss_is_flat() -> None:
-    dead = torch.tensor([[0, 2, 6]])
-    assert analytic_gradient(dead)[0, FN] == 0
-    assert float(flip_gains(dead)[0, FN]) == pytest.approx(1 - _moved([0, 2, 6], FN, TP))
-
-
 def test_cosines_of_a_hand_made_surrogate() -> None:
     # Row (6, 2, 4): the IoU loss has the derivative (-6, 6, 6) / 144, the flip gains are (-1/12, 6/132, 1/12).
     report = fidelity(_linear([-1.0, 1.0, 1.0], Inputs()), _rows([[6, 2, 4], [6, 2, 4], [6, 4, 2]]))
@@ -123,6 +94,39 @@ def test_other_readings_are_turned_before_they_are_compared() -> None:
     by_hinge = fidelity(_linear([1.0, 2.0, 3.0], Inputs("hinge3")), _rows(COUNTS))
     for name in ("gradient_cosine", "flip_gain_cosine"):
         assert complement[name] == pytest.approx(by_class[name]) == pytest.approx(by_hinge[name])
+
+
+def test_gain_error_and_dead_pull_of_hand_worked_rows() -> None:
+    # Times the union the gains are (-1, 6/11, 1) and, of the dead row, (-1, 0, 1); the gradient has (-1, 1, 1) and
+    # half of that, since the dead row's union is half.
+    report = fidelity(_linear([-1 / 12, 1 / 12, 1 / 12], Inputs(scale="raw")), _rows([[6, 2, 4], [0, 1, 5]]))
+    error, size = (5 / 11) ** 2 + 3 * 0.5**2, (2 + (6 / 11) ** 2) + 2
+    assert report["gain_error"] == pytest.approx(math.sqrt(error / size))
+    assert report["dead_fn_pull"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "right"),
+    [
+        (Inputs(), [-1.0, 0.0, 1.0]),
+        (Inputs(reading="class"), [-1.0, 0.0, -1.0]),
+        (Inputs("hinge3"), [1.0, 0.0, 1.0]),
+    ],
+)
+def test_dead_rows_are_pulled_by_their_gain_in_every_reading(inputs: Inputs, right: list[float]) -> None:
+    dead = _rows([[0, 1, 5], [0, 3, 40], [0, 0, 2]])
+    report = fidelity(_linear(right, inputs), dead)
+    assert report["gain_error"] == pytest.approx(0)
+    assert report["dead_fn_pull"] == pytest.approx(1)
+    wrong = fidelity(_linear([-weight for weight in right], inputs), dead)
+    assert wrong["gain_error"] == pytest.approx(2)
+    assert wrong["dead_fn_pull"] == pytest.approx(-1)
+
+
+def test_a_flat_surrogate_misses_the_whole_gain() -> None:
+    report = fidelity(_linear([0.0, 0.0, 0.0], Inputs()), _rows(COUNTS))
+    assert report["gain_error"] == pytest.approx(1)
+    assert report["dead_fn_pull"] == 0
 
 
 def test_gradient_sizes_by_iou_of_hand_made_rows() -> None:
@@ -164,7 +168,7 @@ def test_spearman_equals_a_naive_oracle_with_ties(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     counts = torch.randint(0, 4, (30, 3), generator=generator)
     counts[:, FN] += 1
-    data = Rows(counts, counts.double(), counts.sum(-1), torch.arange(30))
+    data = _rows(counts.tolist(), counts.tolist())
     report = fidelity(_linear([-1.0, 1.0, 0.0], Inputs(scale="raw")), data)
     estimates = (counts[:, FP] - counts[:, TP]).double()
     assert len(estimates.unique()) < 30
@@ -176,4 +180,5 @@ def test_what_no_row_qualifies_for_is_nan() -> None:
     assert math.isnan(report["sign_fp"])
     assert math.isnan(report["pixel_sign_fp"])
     assert math.isnan(report["gradient_size_dead"])
+    assert math.isnan(report["dead_fn_pull"])
     assert report["sign_tp"] == 1

@@ -28,7 +28,8 @@ def _gradient(loss_fn: NeuroIoULoss, logits: Tensor, labels: Tensor) -> Tensor:
 
 def _rows_of_batch(inputs: Inputs, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     counts, sums = inputs.statistics(logits, labels, 255)
-    return make_rows(counts, sums, generator=torch.Generator()).statistics
+    rows = make_rows(counts, sums, generator=torch.Generator())
+    return rows.counts, rows.sums, rows.class_index
 
 
 @pytest.mark.parametrize("aggregate", ["image", "batch"])
@@ -49,24 +50,70 @@ def test_gradient_equals_finite_differences_at_every_scale(scale: Scale) -> None
     assert torch.autograd.gradcheck(lambda z: loss_fn(z, labels), logits.requires_grad_(True))
 
 
+@pytest.mark.parametrize("aggregate", ["image", "batch"])
+@pytest.mark.parametrize(
+    "inputs", [Inputs(class_one_hot=4), Inputs("hinge6", means_gradient="full", hinge="one_vs_rest")]
+)
+def test_gradient_with_classes_and_of_the_other_hinge_equals_finite_differences(inputs: Inputs, aggregate: str) -> None:
+    logits, labels = batch(height=3, width=3)
+    loss_fn = NeuroIoULoss(surrogate(inputs), aggregate=aggregate)
+    assert torch.autograd.gradcheck(lambda z: loss_fn(z, labels), logits.requires_grad_(True))
+
+
+def _gradient_by_the_sums_alone(made: Surrogate, logits: Tensor, labels: Tensor) -> Tensor:
+    """The gradient of the mean of ``made`` with all but its first three features held constant."""
+    inputs = made.config.inputs
+    leaf = logits.clone().requires_grad_(True)
+    counts, sums, class_index = _rows_of_batch(inputs, leaf, labels)
+    means = (sums / counts.clamp(min=1)).detach()
+    parts = [sums / counts.sum(-1, keepdim=True), *[means] * (inputs.has_means + inputs.context)]
+    if inputs.class_one_hot:
+        parts.append(torch.eye(inputs.class_one_hot).double()[class_index])
+    made.net(torch.cat(parts, dim=-1)).mean().backward()
+    assert leaf.grad is not None
+    return leaf.grad
+
+
 @pytest.mark.parametrize("name", ["prob6", "hinge6"])
 @pytest.mark.parametrize("reading", READINGS)
 def test_with_detached_means_the_gradient_is_that_by_the_sums_alone(name: InputSet, reading: Reading) -> None:
-    inputs = Inputs(name, reading)
     logits, labels = batch()
-    made = surrogate(inputs)
-    counts, sums, _ = _rows_of_batch(inputs, logits, labels)
-    union = counts.sum(-1, keepdim=True)
-    means = (sums / counts.clamp(min=1)).detach()
+    detached, full = (surrogate(Inputs(name, reading, means_gradient=each)) for each in ("detached", "full"))
+    expected = _gradient_by_the_sums_alone(detached, logits, labels)
+    torch.testing.assert_close(_gradient(NeuroIoULoss(detached), logits, labels), expected)
+    assert not torch.allclose(_gradient(NeuroIoULoss(full), logits, labels), expected)
 
-    leaf = logits.clone().requires_grad_(True)
-    moving = _rows_of_batch(inputs, leaf, labels)[1]
-    made.net(torch.cat([moving / union, means], dim=-1)).mean().backward()
-    assert leaf.grad is not None
-    torch.testing.assert_close(_gradient(NeuroIoULoss(made), logits, labels), leaf.grad)
 
-    full = NeuroIoULoss(surrogate(Inputs(name, reading, means_gradient="full")))
-    assert not torch.allclose(_gradient(full, logits, labels), leaf.grad)
+@pytest.mark.parametrize("name", INPUT_SETS)
+@pytest.mark.parametrize(("class_one_hot", "context"), [(4, False), (0, True), (5, True)])
+def test_with_context_and_class_the_gradient_is_that_by_the_sums_alone(
+    name: InputSet, class_one_hot: int, context: bool
+) -> None:
+    logits, labels = batch()
+    labels[0][labels[0] == 2] = 1  # so that a row's class is not its place
+    made = surrogate(Inputs(name, class_one_hot=class_one_hot, context=context))
+    expected = _gradient_by_the_sums_alone(made, logits, labels)
+    torch.testing.assert_close(_gradient(NeuroIoULoss(made), logits, labels), expected)
+
+
+@pytest.mark.parametrize("aggregate", ["image", "batch"])
+def test_a_loss_that_tells_classes_apart_refuses_others(aggregate: str) -> None:
+    logits, labels = batch()
+    loss_fn = NeuroIoULoss(surrogate(Inputs(class_one_hot=3)), aggregate=aggregate)
+    with pytest.raises(ValueError, match="class_index: class 3: the surrogate knows 3 classes: use its data set"):
+        loss_fn(logits, labels)
+
+
+@pytest.mark.parametrize("aggregate", ["image", "batch"])
+@pytest.mark.parametrize("inputs", [Inputs(class_one_hot=4), Inputs("hinge3", hinge="one_vs_rest"), Inputs("prob6")])
+def test_a_monotone_surrogate_pulls_every_score_the_right_way(inputs: Inputs, aggregate: str) -> None:
+    logits, labels = batch(void_fraction=0)
+    made = surrogate(inputs, monotone=True)
+    gradient = _gradient(NeuroIoULoss(made, aggregate=aggregate), logits, labels)
+    preds, at_label = logits.argmax(1), gradient.gather(1, labels.unsqueeze(1)).squeeze(1)
+    at_top = gradient.gather(1, preds.unsqueeze(1)).squeeze(1)[preds != labels]
+    assert float(at_label.max()) <= 0 <= float(at_top.min())
+    assert float(at_label.min()) < 0 < float(at_top.max())
 
 
 def _by_the_sums(made: Surrogate, counts: Tensor, sums: Tensor) -> Tensor:
@@ -164,9 +211,10 @@ def test_half_precision_logits_have_a_float32_loss() -> None:
     assert float(loss) == pytest.approx(float(loss_fn(logits, labels)), abs=2e-2)
 
 
-def test_what_is_loaded_equals_what_was_saved(tmp_path: Path) -> None:
+@pytest.mark.parametrize("inputs", [Inputs(), Inputs("hinge3", hinge="one_vs_rest", class_one_hot=4, context=True)])
+def test_what_is_loaded_equals_what_was_saved(tmp_path: Path, inputs: Inputs) -> None:
     logits, labels = batch(ignore_index=11)
-    saved = NeuroIoULoss(surrogate().float(), aggregate="batch", ignore_index=11)
+    saved = NeuroIoULoss(surrogate(inputs).float(), aggregate="batch", ignore_index=11)
     saved.save(tmp_path)
     assert torch.equal(NeuroIoULoss.load(tmp_path)(logits, labels), saved(logits, labels))
     elsewhere = torch.where(labels == 11, 255, labels)

@@ -1,4 +1,4 @@
-"""Two workers with half of a batch each must have the loss and the gradient of one with the whole batch."""
+"""Two workers with parts of a batch must have the loss and the gradient of one with the whole batch."""
 
 import gc
 from pathlib import Path
@@ -9,38 +9,39 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 from torch.multiprocessing.spawn import spawn
+from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from neuroiou_study.core.losses import CrossEntropyLoss, SoftIoULoss
-from neuroiou_study.core.neuroiou import NeuroIoULoss
-from neuroiou_study.core.reduction import SegmentationLoss, in_labels, valid_pixels
-from tests.core.examples import surrogate
+from neuroiou_study.core.losses import CrossEntropyLoss
+from neuroiou_study.core.reduction import Reduction, RowLoss, SegmentationLoss, in_labels, valid_pixels
+from tests.core.examples import AGGREGATES, batch, every_loss
 
 NUM_CLASSES = 4
+REDUCTIONS: tuple[Reduction, ...] = ("mean", "sum")
 
 
 def _losses() -> dict[str, SegmentationLoss]:
-    return {
-        "cross_entropy": CrossEntropyLoss(),
-        "weighted": CrossEntropyLoss(class_weights=[0.5, 1.0, 2.0, 4.0]),
-        "soft_iou_image": SoftIoULoss(),
-        "soft_iou_batch": SoftIoULoss(aggregate="batch"),
-        "neuroiou_image": NeuroIoULoss(surrogate(depth=2)),
-        "neuroiou_batch": NeuroIoULoss(surrogate(depth=2), aggregate="batch"),
-    }
+    """Every loss by each reduction, but one: the pixels of a batch cannot be sorted over workers."""
+    losses = {}
+    for reduction in REDUCTIONS:
+        for name, loss_fn in every_loss(NUM_CLASSES).items():
+            if name != "lovasz_batch":
+                loss_fn.reduction = reduction
+                losses[f"{name}_{reduction}"] = loss_fn
+    return losses
 
 
 def _batches() -> dict[str, tuple[Tensor, Tensor]]:
-    """Four images, of which the first two have much more void than the others, or nothing else."""
+    """Four images, of which the first has much more void than the others, or nothing else."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(4, 3, 5, 6, generator=generator, dtype=torch.float64)
     labels = torch.randint(NUM_CLASSES, (4, 5, 6), generator=generator)
-    labels[0][labels[0] == 1] = 2  # the halves differ in their number of rows too
+    labels[0][labels[0] == 1] = 2  # the shares differ in their number of rows too
     share = torch.tensor([0.8, 0.6, 0.05, 0.0]).view(4, 1, 1)
     uneven = torch.where(torch.rand(labels.shape, generator=generator) < share, 255, labels)
-    one_half_void = labels.clone()
-    one_half_void[:2] = 255
-    return {"uneven": (images, uneven), "one_half_void": (images, one_half_void)}
+    one_worker_void = labels.clone()
+    one_worker_void[:1] = 255
+    return {"uneven": (images, uneven), "one_worker_void": (images, one_worker_void)}
 
 
 def _network() -> nn.Module:
@@ -66,13 +67,13 @@ def _work(rank: int, folder: str) -> None:
 
 
 def _results(rank: int) -> dict[str, list[Tensor]]:
-    half = slice(0, 2) if rank == 0 else slice(2, 4)
+    own = (slice(0, 1), slice(1, 4))[rank]
     network = DistributedDataParallel(_network())
     results = {}
     for loss_name, loss_fn in _losses().items():
         loss_fn.sum_over_workers = all_reduce
         for batch_name, (images, labels) in _batches().items():
-            results[f"{loss_name}-{batch_name}"] = _step(network, loss_fn, images[half], labels[half])
+            results[f"{loss_name}-{batch_name}"] = _step(network, loss_fn, images[own], labels[own])
     return results
 
 
@@ -94,11 +95,59 @@ def test_two_workers_equal_one(loss_name: str, batch_name: str, of_two_workers: 
 
 
 @pytest.mark.parametrize("loss_name", _losses())
-def test_the_halves_differ_so_that_the_test_above_can_fail(loss_name: str) -> None:
+def test_the_parts_differ_so_that_the_test_above_can_fail(loss_name: str) -> None:
     images, labels = _batches()["uneven"]
     loss_fn = _losses()[loss_name]
-    whole, *halves = (loss_fn(_network()(images[part]), labels[part]) for part in (slice(4), slice(2), slice(2, 4)))
-    assert abs(float((whole - (halves[0] + halves[1]) / 2).detach())) > 1e-4
+    whole, *parts = (loss_fn(_network()(images[part]), labels[part]) for part in (slice(4), slice(1), slice(1, 4)))
+    assert abs(float((whole - (parts[0] + parts[1]) / 2).detach())) > 1e-4
+
+
+@pytest.mark.parametrize("weights", [None, [0.5, 1.0, 2.0, 4.0]])
+def test_by_sum_cross_entropy_adds_the_pixels_of_an_image_up(weights: list[float] | None) -> None:
+    logits, labels = batch(images=3)
+    loss_fn = CrossEntropyLoss(class_weights=weights)
+    loss_fn.reduction = "sum"
+    weight = None if weights is None else torch.tensor(weights, dtype=torch.float64)
+    expected = F.cross_entropy(logits, labels, weight=weight, ignore_index=255, reduction="sum") / 3
+    torch.testing.assert_close(loss_fn(logits, labels), expected)
+
+
+class _Spelled(RowLoss):
+    """A row loss whose digits are the arguments: class, valid pixels, TP count and TP sum."""
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def row_losses(self, counts: Tensor, sums: Tensor, num_pixels: Tensor, class_index: Tensor) -> Tensor:
+        return class_index * 1000 + num_pixels * 100 + counts[:, 0] * 10 + sums[:, 0]
+
+
+# Two images of 5 and 7 valid pixels; in the first nothing is of class 1, in none of class 2.
+COUNTS = torch.tensor([[[2, 0, 3], [0, 3, 0], [0, 0, 0]], [[1, 1, 2], [3, 2, 1], [0, 0, 0]]])
+SUMS = torch.tensor([[[1, 0, 0], [9, 9, 9], [9, 9, 9]], [[2, 0, 0], [3, 0, 0], [9, 9, 9]]], dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "reduction", "expected"),
+    [
+        ("image", "mean", (521 + 712 + 1733) / 3),
+        ("image", "sum", (521 + 712 + 1733) / 2),
+        ("batch", "mean", ((1200 + 30 + 3) + (1000 + 1200 + 30 + 12)) / 2),
+        ("batch", "sum", (1200 + 30 + 3) + (1000 + 1200 + 30 + 12)),
+    ],
+)
+def test_rows_of_hand_worked_statistics(aggregate: str, reduction: Reduction, expected: float) -> None:
+    loss_fn = _Spelled(aggregate=aggregate)
+    loss_fn.reduction = reduction
+    assert float(loss_fn.mean_over_rows(COUNTS, SUMS)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("aggregate", AGGREGATES)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_statistics_of_nothing_cost_nothing(aggregate: str, reduction: Reduction) -> None:
+    loss_fn = _Spelled(aggregate=aggregate)
+    loss_fn.reduction = reduction
+    assert float(loss_fn.mean_over_rows(torch.zeros_like(COUNTS), SUMS)) == 0
 
 
 def test_in_labels_and_valid_pixels_of_hand_worked_counts() -> None:

@@ -43,6 +43,17 @@ def test_the_default_has_the_papers_shape() -> None:
     assert num_parameters(config) == sum(p.numel() for p in Surrogate(config).parameters()) == 30_801
 
 
+def test_class_and_context_widen_the_first_layer() -> None:
+    wide = SurrogateConfig(Inputs("prob6", class_one_hot=11, context=True))
+    assert num_parameters(wide) == sum(p.numel() for p in Surrogate(wide).parameters()) == 30_801 + 100 * 17
+
+
+def test_the_class_is_told_apart() -> None:
+    made, data = surrogate(Inputs(class_one_hot=3)), rows(1)
+    values = [made(*data.statistics[:3], torch.full((3,), c)) for c in range(3)]
+    assert len(torch.stack(values).detach()[:, 0].unique()) == 3
+
+
 def test_standardise_makes_the_features_zero_mean_and_unit_variance() -> None:
     made = Surrogate(SurrogateConfig())
     features = torch.rand(50, 3) * torch.tensor([3.0, 0.1, 0.0])
@@ -60,22 +71,38 @@ def test_an_unfitted_surrogate_is_flat() -> None:
 def _gradients(made: Surrogate, seed: int) -> Tensor:
     data = rows(30, seed=seed)
     sums = data.sums.requires_grad_(True)
-    (gradient,) = torch.autograd.grad(made(data.counts, sums, data.num_pixels).sum(), sums)
+    (gradient,) = torch.autograd.grad(made(data.counts, sums, data.num_pixels, data.class_index).sum(), sums)
     return gradient
 
 
 @pytest.mark.parametrize("activation", ["softplus", "relu", "tanh"])
 @pytest.mark.parametrize("name", ["prob3", "prob6", "hinge3"])
 @pytest.mark.parametrize("depth", [1, 4])
+@pytest.mark.parametrize(("class_one_hot", "context"), [(0, False), (3, False), (3, True)])
 def test_a_monotone_surrogate_has_right_signs_with_any_weights(
-    activation: Activation, name: InputSet, depth: int
+    activation: Activation, name: InputSet, depth: int, class_one_hot: int, context: bool
 ) -> None:
-    inputs = Inputs(name, means_gradient="full")
+    inputs = Inputs(name, means_gradient="full", class_one_hot=class_one_hot, context=context)
     for seed in range(5):
         made = surrogate(inputs, depth=depth, activation=activation, monotone=True, seed=seed)
         directed = _gradients(made, seed) * torch.tensor(inputs.right_signs)
         assert float(directed.min()) >= 0
         assert float(directed.max()) > 0
+
+
+@pytest.mark.parametrize("depth", [1, 4])
+def test_a_monotone_surrogate_is_free_in_context_and_class(depth: int) -> None:
+    inputs = Inputs(class_one_hot=3, context=True)
+    data = rows(30)
+    rising = []
+    for seed in range(8):
+        made = surrogate(inputs, depth=depth, monotone=True, seed=seed)
+        features = made.features(*data.statistics).detach().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(made.net(features).sum(), features)
+        rising.append(gradient.mean(0) > 0)
+    always, never = torch.stack(rising).all(0), ~torch.stack(rising).any(0)
+    assert always.tolist() == [False, True, True, *[False] * 6]
+    assert never.tolist() == [True, *[False] * 8]
 
 
 def test_a_surrogate_that_is_not_monotone_has_wrong_signs_with_some_weights() -> None:
@@ -94,8 +121,16 @@ def test_a_monotone_surrogate_can_bend_both_ways() -> None:
 
 
 @pytest.mark.parametrize("monotone", [False, True])
-def test_what_is_loaded_equals_what_was_saved_exactly(tmp_path: Path, monotone: bool) -> None:
-    saved = surrogate(Inputs("prob6", "predicted", "log", "full"), depth=2, monotone=monotone).float()
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        Inputs("prob6", "predicted", "log", "full"),
+        Inputs("hinge3", hinge="one_vs_rest", class_one_hot=3),
+        Inputs(class_one_hot=5, context=True),
+    ],
+)
+def test_what_is_loaded_equals_what_was_saved_exactly(tmp_path: Path, inputs: Inputs, monotone: bool) -> None:
+    saved = surrogate(inputs, depth=2, monotone=monotone).float()
     saved.save(tmp_path)
     loaded = Surrogate.load(tmp_path)
     assert loaded.config == saved.config
@@ -114,7 +149,10 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"format": 99}, "format must be 1"),
+        ({"format": 99}, "format must be 2"),
+        ({"format": 1}, "format must be 2"),
+        ({"inputs": {"class_one_hot": 3}}, "size mismatch"),
+        ({"inputs": {"hinge": "squared"}}, "hinge: 'squared'"),
         ({"width": 7}, "size mismatch"),
         ({"hight": 7}, "hight"),
         ({"activation": "selu"}, "activation: 'selu'"),

@@ -13,7 +13,8 @@ from neuroiou_study.orchestrate.tracking import Tracker, sync
 from neuroiou_study.stages.backend import LocalWorker, Progress
 from neuroiou_study.stages.records import Assignment, StudyRecords
 from neuroiou_study.stages.store import Store
-from neuroiou_study.stages.trial import run_finals, run_trial
+from neuroiou_study.stages.trial import run_trial
+from neuroiou_study.stages.val import run_finals
 from tests.orchestrate.tracked import (
     CONTROL,
     SURROGATE,

@@ -17,7 +17,8 @@ from neuroiou_study.stages.backend import LocalWorker, Progress
 from neuroiou_study.stages.news import Begun, Ended, Epoch, News
 from neuroiou_study.stages.records import Assignment, StudyRecords, TrialRecord
 from neuroiou_study.stages.store import Store
-from neuroiou_study.stages.trial import run_finals, run_shared_stages, run_trial
+from neuroiou_study.stages.trial import run_shared_stages, run_trial
+from neuroiou_study.stages.val import run_finals
 
 SURROGATE, PRUNED, FAILED, CONTROL = "neuroiou-000", "neuroiou-001", "neuroiou-002", "ce-000"
 SURROGATE_FILES = ("surrogate.safetensors", "surrogate.json", "loss.json", "fidelity.json")
@@ -27,6 +28,7 @@ TINY: dict[str, Any] = {
     "model": {"name": "unet", "width": 4, "levels": 1},
     "pretrain": {"epochs": 2},
     "fit_surrogate": {"epochs": 5},
+    "gate": {"enabled": False},
     "finetune": {"epochs": 2},
     "search": {"fit_surrogate.depth": {"int": [1, 4]}, "finetune.lr": {"float": [1e-4, 1e-2], "log": True}},
     "controls": {"ce": {"name": "cross_entropy"}},
@@ -73,7 +75,7 @@ def play(study: StudySpec, folder: Path) -> Played:
         news.append(Epoch(None, progress))
         return False
 
-    run_shared_stages(study, store, LocalWorker(listener=listen))
+    run_shared_stages(study, study.seeds, store, LocalWorker(listener=listen))
     for arm, number, depth, end in (
         ("neuroiou", 0, 2, None),
         ("neuroiou", 1, 1, "pruned"),

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from neuroiou_study.report.leaderboard import Leaderboard, as_tables, caveats, make_leaderboard
+from neuroiou_study.report.leaderboard import Leaderboard, make_leaderboard
+from neuroiou_study.report.tables import as_tables, caveats
 from neuroiou_study.spec import Scalar, StudySpec
 from neuroiou_study.stages.pipeline import plan
 from neuroiou_study.stages.records import Assignment, SeedRun, State, TrialRecord
 from neuroiou_study.stages.store import Store, write_json
-from neuroiou_study.stages.trial import finals
+from neuroiou_study.stages.val import finals
 from tests.studies import TINY
 
 
@@ -47,7 +48,7 @@ def evaluate_on_val(study: StudySpec, store: Store, mious: dict[str, list[float]
     for arm, specs in finals(study, RECORDS).items():
         for spec, miou in zip(specs, mious[arm], strict=True):
             address = plan(spec)["evaluate"].address
-            write_json(store.workspace(address) / "metrics.json", {"miou": miou})
+            write_json(store.workspace(address) / "metrics.json", {"miou": miou, "miou_without_background": miou - 0.1})
             store.commit(address, {})
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from neuroiou_study.spec import ChoiceRange, FloatRange, SpecError, load_study
-from neuroiou_study.spec.trial import CamvidSpec
+from neuroiou_study.spec.data import CamvidSpec
 from tests.spec.conftest import STUDY, WriteStudy
 
 CHANGE = "change it (`neuroiou-study schema` describes it)"
@@ -108,7 +108,11 @@ def test_a_wrong_value_is_named_with_its_rule(write_study: WriteStudy, old: str,
         (DATA, "{name: camvid}", f"data.root: missing: {ADD}"),
         (DATA, "{num_train: 8}", f"data.name: missing: {ADD}"),
         (CE, "{aggregate: image}", f"controls.ce.name: missing: {ADD}"),
-        (DATA, "{name: shapez}", "data.name: 'shapez': must be one of 'shapes', 'camvid': choose one"),
+        (
+            DATA,
+            "{name: shapez}",
+            "data.name: 'shapez': must be one of 'shapes', 'camvid', 'voc', 'cityscapes', 'folder': choose one",
+        ),
     ],
 )
 def test_what_is_missing_or_of_no_known_kind_is_named(

@@ -20,6 +20,9 @@ SMALL: dict[str, Any] = {
 }
 
 
+SOFT = {"name": "soft_iou", "aggregate": "batch", "cross_entropy_weight": 0.0}
+
+
 def study(**fields: Any) -> StudySpec:
     return StudySpec.model_validate({**SMALL, **fields})
 
@@ -59,7 +62,7 @@ def test_a_sample_leaves_the_study_as_it_was() -> None:
 
 
 def test_a_control_s_sample_has_the_control_s_loss() -> None:
-    assert study().sample({}, arm="soft").finetune.loss.model_dump() == {"name": "soft_iou", "aggregate": "batch"}
+    assert study().sample({}, arm="soft").finetune.loss.model_dump() == SOFT
     assert study().sample({}, arm="ce").finetune.loss.name == "cross_entropy"
 
 
@@ -109,8 +112,8 @@ def test_the_identity_changes_with_what_changes_results(fields: dict[str, Any]) 
 
 def test_every_field_is_either_identity_or_machine() -> None:
     tried = {"data", "model", "seed", "pretrain", "collect_pairs", "fit_surrogate", "finetune", "evaluate"}
-    tried |= {"name", "search", "controls", "seeds", "search_seed", "pruner"}
-    assert set(StudySpec.model_fields) - tried == {"budget", "resources"}
+    tried |= {"name", "search", "controls", "variants", "gate", "seeds", "search_seed", "pruner"}
+    assert set(StudySpec.model_fields) - tried == {"budget", "resources", "confirm"}
 
 
 def test_the_identity_does_not_change_with_budget_or_machines() -> None:

@@ -4,7 +4,9 @@ import pytest
 from pydantic import ValidationError
 
 from neuroiou_study.spec import TrialSpec
-from neuroiou_study.spec.trial import AdamWSpec, NeuroIoUSpec, SGDSpec, ShapesSpec, WeightedCrossEntropySpec
+from neuroiou_study.spec.data import ShapesSpec
+from neuroiou_study.spec.losses import NeuroIoUSpec, WeightedCrossEntropySpec
+from neuroiou_study.spec.training import AdamWSpec, SGDSpec
 
 
 def trial(**fields: Any) -> TrialSpec:

@@ -7,7 +7,9 @@ from pydantic import TypeAdapter
 
 from neuroiou_study.core.data.camvid import CamvidDataset
 from neuroiou_study.core.losses import CrossEntropyLoss, SoftIoULoss, median_frequency_weights
-from neuroiou_study.spec.trial import CamvidSpec, DataSpec, LossSpec, OptimizerSpec, SGDSpec, WeightedCrossEntropySpec
+from neuroiou_study.spec.data import CamvidSpec, DataSpec
+from neuroiou_study.spec.losses import LossSpec, WeightedCrossEntropySpec
+from neuroiou_study.spec.training import OptimizerSpec, SGDSpec
 from neuroiou_study.stages import build
 from tests.stages.tiny import tiny_trial
 

@@ -94,6 +94,7 @@ def test_an_address_is_of_the_declared_fields_alone(stage: Stage) -> None:
         "data": LEARNED.data.model_copy(update={"seed": 1}),
         "model": LEARNED.model.model_copy(update={"width": 8}),
         "seed": 1,
+        "gate": LEARNED.gate.model_copy(update={"min_r2": 0.5}),
         **{name: getattr(LEARNED, name).model_copy(update={"batch_size": 2}) for name in NAMES},
     }
     assert set(changed) == set(TrialSpec.model_fields)
@@ -139,7 +140,7 @@ def test_a_complete_trial_has_what_every_stage_leaves(made: Store) -> None:
         "pretrain": ["history.jsonl", "model.safetensors"],
         "collect_pairs": ["pairs.safetensors"],
         "fit_surrogate": ["fidelity.json", "loss.json", "surrogate.json", "surrogate.safetensors"],
-        "finetune": ["history.jsonl", "model.safetensors"],
+        "finetune": ["fidelity.json", "history.jsonl", "model.safetensors"],
         "evaluate": ["metrics.json"],
     }
     for address in addresses(LEARNED).values():
@@ -156,7 +157,7 @@ def test_a_manifest_says_what_a_result_was_made_from(made: Store) -> None:
     folder = made.find(plan(LEARNED)["finetune"].address)
     assert folder is not None
     origin = json.loads((folder / MANIFEST).read_text())["origin"]
-    assert origin["fields"]["finetune"] == LEARNED.finetune.model_dump() and origin["version"] == 1
+    assert origin["fields"]["finetune"] == LEARNED.finetune.model_dump() and origin["version"] == 2
     assert set(origin["fields"]) == {"data", "model", "seed", "finetune"}
     assert origin["inputs"] == {name: addresses(LEARNED)[name] for name in ("pretrain", "fit_surrogate")}
 

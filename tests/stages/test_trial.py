@@ -9,15 +9,8 @@ from neuroiou_study.stages.evaluate import read_metrics
 from neuroiou_study.stages.pipeline import plan
 from neuroiou_study.stages.records import Assignment, StudyRecords, TrialRecord
 from neuroiou_study.stages.store import Store
-from neuroiou_study.stages.trial import (
-    finals,
-    make_record,
-    result_folder,
-    run_finals,
-    run_shared_stages,
-    run_trial,
-    shared_stages,
-)
+from neuroiou_study.stages.trial import make_record, result_folder, run_shared_stages, run_trial, shared_stages
+from neuroiou_study.stages.val import finals, run_finals
 from tests.stages.tiny import DIVERGING, Heard, files, tiny_study
 
 STUDY, SEEDS = tiny_study(), tiny_study(seeds=[3, 4])
@@ -80,7 +73,7 @@ def test_a_trial_that_ends_leaves_a_complete_record(store: Store) -> None:
 
 def test_a_control_s_record_has_no_surrogate(played: Store) -> None:
     record = StudyRecords(SEEDS, played).find(assignment("ce"))
-    assert record is not None and not record.is_learned
+    assert record is not None and record.assignment.arm == "ce"
     assert set(record.runs[0].stages) == {"pretrain", "finetune", "evaluate"}
     assert result_folder(assignment("ce").specs(SEEDS)[0], "fit_surrogate", played) is None
 
@@ -130,7 +123,7 @@ def test_a_trial_that_failed_before_its_first_epoch_has_no_score(store: Store) -
 
 
 def test_a_damaged_result_fails_the_trial_and_not_the_study(store: Store) -> None:
-    run_shared_stages(STUDY, store, LocalWorker())
+    run_shared_stages(STUDY, STUDY.seeds, store, LocalWorker())
     (model,) = (store.root / "stages" / "pretrain").glob("*/model.safetensors")
     model.write_bytes(b"")
     record = run(STUDY, assignment(), store)
@@ -187,7 +180,7 @@ def test_trials_share_the_first_stages_that_no_range_touches(searched: list[str]
 
 def test_shared_stages_are_made_once_for_each_seed(store: Store) -> None:
     heard = Heard()
-    run_shared_stages(SEEDS, store, LocalWorker(listener=heard))
+    run_shared_stages(SEEDS, SEEDS.seeds, store, LocalWorker(listener=heard))
     assert [(progress.seed, progress.epoch) for progress in heard.epochs] == [(3, 1), (3, 2), (4, 1), (4, 2)]
     made = {path.name: len(list(path.iterdir())) for path in (store.root / "stages").iterdir()}
     assert made == {"pretrain": 2, "collect_pairs": 2}
@@ -196,7 +189,7 @@ def test_shared_stages_are_made_once_for_each_seed(store: Store) -> None:
 
 
 def test_nothing_is_shared_where_pretraining_is_searched(store: Store) -> None:
-    run_shared_stages(tiny_study(search={"pretrain.lr": {"choice": [1e-3, 1e-2]}}), store, LocalWorker())
+    run_shared_stages(tiny_study(search={"pretrain.lr": {"choice": [1e-3, 1e-2]}}), [0], store, LocalWorker())
     assert not (store.root / "stages").exists()
 
 
@@ -204,7 +197,7 @@ def test_the_finals_are_each_arm_s_best_trial_on_val(played: Store) -> None:
     records = list(StudyRecords(SEEDS, played))
     best = finals(SEEDS, records)
     assert list(best) == ["neuroiou", "ce"]
-    learned = [record for record in records if record.is_learned]
+    learned = [record for record in records if record.assignment.arm == "neuroiou"]
     winner = max(learned, key=lambda record: record.score or 0)
     assert {record.score for record in learned} != {winner.score}
     assert [spec.finetune.lr for spec in best["neuroiou"]] == [winner.assignment.values["finetune.lr"]] * 2

@@ -12,6 +12,7 @@ TINY: dict[str, Any] = {
     "model": {"name": "unet", "width": 4, "levels": 1},
     "pretrain": {"epochs": 2, "batch_size": 4},
     "fit_surrogate": {"epochs": 5, "depth": 2, "width": 8},
+    "gate": {"enabled": False},
     "finetune": {"epochs": 2, "batch_size": 4},
     "search": {"fit_surrogate.depth": {"int": [1, 4]}, "finetune.lr": {"float": [1e-4, 1e-2], "log": True}},
     "controls": {"ce": {"name": "cross_entropy"}},

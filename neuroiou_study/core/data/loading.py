@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from neuroiou_study.core.data.dataset import SegmentationDataset
-from neuroiou_study.core.data.transforms import flip_half, to_tensors
+from neuroiou_study.core.data.transforms import FLIP_ONLY, Augment, to_tensors
 
 
 class Batch(NamedTuple):
@@ -29,25 +29,45 @@ class Shard(NamedTuple):
 
 
 class _Examples(Dataset[tuple[Tensor, Tensor, int, str]]):
-    def __init__(self, dataset: SegmentationDataset, flip_seed: tuple[int, ...] | None) -> None:
-        self.dataset, self.flip_seed = dataset, flip_seed
+    """Samples of ``dataset``, varied by ``augment`` with ``(*seed, index)``, or as they are stored."""
+
+    def __init__(self, dataset: SegmentationDataset, augment: Augment | None, seed: tuple[int, ...] = ()) -> None:
+        self.dataset, self.augment, self.seed = dataset, augment, seed
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int, str]:
         sample = self.dataset.load(index)
-        if self.flip_seed is not None:
-            sample = flip_half(sample, (*self.flip_seed, index))
+        if self.augment is not None:
+            sample = self.augment(sample, (*self.seed, index), self.dataset.ignore_index)
         return *to_tensors(sample), index, sample.name
 
 
 def _collate(examples: list[tuple[Tensor, Tensor, int, str]]) -> Batch:
     images, labels, indices, names = zip(*examples, strict=True)
+    _require_one_size(images, names)
     return Batch(torch.stack(images), torch.stack(labels), torch.tensor(indices), names)
 
 
+def _require_one_size(images: tuple[Tensor, ...], names: tuple[str, ...]) -> None:
+    for image, name in zip(images, names, strict=True):
+        if image.shape != images[0].shape:
+            (height, width), (other_height, other_width) = images[0].shape[1:], image.shape[1:]
+            raise ValueError(
+                f"images {names[0]}, {width}×{height}, and {name}, {other_width}×{other_height}: must have one size "
+                "in a batch: set data.size (or, for training, data.augment.crop; for evaluation, batch_size 1)"
+            )
+
+
 def training_batches(
-    dataset: SegmentationDataset, batch_size: int, *, seed: int, epoch: int, shard: Shard, loader_workers: int = 0
+    dataset: SegmentationDataset,
+    batch_size: int,
+    *,
+    seed: int,
+    epoch: int,
+    shard: Shard,
+    loader_workers: int = 0,
+    augment: Augment = FLIP_ONLY,
 ) -> Iterator[Batch]:
-    """This shard's part of each global batch of ``batch_size`` images of ``epoch``: shuffled, half of them mirrored.
+    """This shard's part of each global batch of ``batch_size`` images of ``epoch``: shuffled and varied by ``augment``.
 
     An incomplete last batch is dropped. Raises ValueError if the split has fewer than ``batch_size`` images or a
     batch fewer images than there are workers.
@@ -60,13 +80,13 @@ def training_batches(
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)).tolist()
     full = len(order) - len(order) % batch_size
     batches = [order[i : i + batch_size][shard.rank :: shard.world_size] for i in range(0, full, batch_size)]
-    return _load(_Examples(dataset, (seed, epoch)), batches, loader_workers)
+    return _load(_Examples(dataset, augment, (seed, epoch)), batches, loader_workers)
 
 
 def evaluation_batches(
     dataset: SegmentationDataset, batch_size: int, *, shard: Shard, loader_workers: int = 0
 ) -> Iterator[Batch]:
-    """This shard's images in order, as stored, each once."""
+    """This shard's images in order, as stored, each once. Images of different sizes need a ``batch_size`` of 1."""
     mine = list(range(shard.rank, len(dataset), shard.world_size))
     batches = [mine[i : i + batch_size] for i in range(0, len(mine), batch_size)]
     return _load(_Examples(dataset, None), batches, loader_workers)

@@ -1,86 +1,59 @@
-"""What every data set promises, held against each of them."""
-
-from pathlib import Path
+"""Counting over a split, and the check of labels. What every data set promises is in test_contract."""
 
 import numpy as np
 import pytest
 import torch
 
-from neuroiou_study.core.data.camvid import CamvidDataset
-from neuroiou_study.core.data.dataset import SPLITS, SegmentationDataset, Split, check_labels
-from neuroiou_study.core.data.shapes import ShapesDataset
+from neuroiou_study.core.data.dataset import Sample, SegmentationDataset, Summary, check_labels
+from tests.core.data.made import noise
 
-NAMES = ("shapes", "camvid_small", "camvid_resized")
-
-
-@pytest.fixture(params=NAMES)
-def splits(request: pytest.FixtureRequest) -> dict[Split, SegmentationDataset]:
-    if request.param == "shapes":
-        return {split: ShapesDataset(split, 12, 30, 41) for split in SPLITS}
-    root: Path = request.getfixturevalue("camvid_small")
-    size = (31, 42) if request.param == "camvid_resized" else None
-    return {split: CamvidDataset(root, split, size=size) for split in SPLITS}
+LABELS = ([[0, 0, 1], [2, 9, 9]], [[0, 1, 1], [1, 1, 9]], [[0, 0], [0, 0]])
 
 
-def test_samples_have_the_promised_types_and_sizes(splits: dict[Split, SegmentationDataset]) -> None:
-    for dataset in splits.values():
-        image, labels, name = dataset.load(0)
-        assert image.dtype == labels.dtype == np.uint8
-        assert image.shape == (*labels.shape, 3)
-        assert name
-        assert image.std() > 5
+class Listed(SegmentationDataset):
+    """The labels given."""
+
+    class_names = ("a", "b", "c", "d")
+    ignore_index = 9
+
+    def __init__(self, *labels: list[list[int]]) -> None:
+        self.labels = [np.array(rows, dtype=np.uint8) for rows in labels]
+        self.loaded: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def load(self, index: int) -> Sample:
+        self.loaded.append(index)
+        return Sample(noise(index), self.labels[index], f"{index}.png")
 
 
-def test_labels_are_classes_or_void(splits: dict[Split, SegmentationDataset]) -> None:
-    for dataset in splits.values():
-        for index in range(len(dataset)):
-            labels = dataset.load(index).labels
-            assert set(np.unique(labels)) <= {*range(dataset.num_classes), dataset.ignore_index}
-
-
-def test_the_ignore_index_is_no_class_and_background_is_one(splits: dict[Split, SegmentationDataset]) -> None:
-    dataset = splits["train"]
-    assert dataset.ignore_index not in range(dataset.num_classes)
-    assert dataset.background is None or dataset.background in range(dataset.num_classes)
-    assert len(set(dataset.class_names)) == dataset.num_classes
-
-
-def test_splits_are_disjoint_and_not_empty(splits: dict[Split, SegmentationDataset]) -> None:
-    images = {split: {s.load(i).image.tobytes() for i in range(len(s))} for split, s in splits.items()}
-    assert all(len(images[split]) == len(splits[split]) > 0 for split in SPLITS)
-    assert not images["train"] & images["select"]
-    assert not images["train"] & images["val"]
-    assert not images["select"] & images["val"]
-
-
-def test_names_tell_the_samples_of_a_split_apart(splits: dict[Split, SegmentationDataset]) -> None:
-    for dataset in splits.values():
-        assert len(set(dataset.check())) == len(dataset)
-
-
-def test_a_sample_is_the_same_each_time(splits: dict[Split, SegmentationDataset]) -> None:
-    first, again = splits["train"].load(3), splits["train"].load(3)
-    assert first.name == again.name
-    assert np.array_equal(first.image, again.image)
-    assert np.array_equal(first.labels, again.labels)
-
-
-def test_arrays_can_become_tensors_that_are_written_to(splits: dict[Split, SegmentationDataset]) -> None:
-    sample = splits["train"].load(0)
-    assert sample.image.flags.writeable
-    assert sample.labels.flags.writeable
-
-
-def test_pixels_per_class_counts_every_pixel_of_every_image(splits: dict[Split, SegmentationDataset]) -> None:
-    dataset = splits["select"]
-    pixels = dataset.pixels_per_class()
-    assert pixels.shape == (len(dataset), dataset.num_classes + 1)
+def test_pixels_are_counted_by_image_and_class_with_void_last() -> None:
+    pixels = Listed(*LABELS).pixels_per_class()
+    assert pixels.tolist() == [[2, 1, 1, 0, 2], [1, 4, 0, 0, 1], [4, 0, 0, 0, 0]]
     assert pixels.dtype == torch.int64
-    for index in range(len(dataset)):
-        labels = dataset.load(index).labels
-        assert pixels[index, 1] == np.sum(labels == 1)
-        assert pixels[index, -1] == np.sum(labels == dataset.ignore_index)
-        assert pixels[index].sum() == labels.size
+
+
+def test_class_frequencies_are_shares_of_the_valid_pixels() -> None:
+    torch.testing.assert_close(
+        Listed(*LABELS).class_frequencies(), torch.tensor([7 / 13, 5 / 13, 1 / 13, 0], dtype=torch.float64)
+    )
+
+
+def test_a_summary_counts_images_sizes_and_pixels_and_reads_each_sample_once() -> None:
+    dataset, heard = Listed(*LABELS), list[str]()
+    summary = dataset.summary(heard.append)
+    assert (summary.num_images, summary.sizes) == (3, {(2, 3): 2, (2, 2): 1})
+    assert summary.class_fractions == pytest.approx((7 / 13, 5 / 13, 1 / 13, 0))
+    assert summary.images_with_class == (3, 2, 1, 0)
+    assert summary.void_fraction == pytest.approx(3 / 16)
+    assert dataset.loaded == [0, 1, 2]
+    assert heard == ["0.png", "1.png", "2.png"]
+
+
+def test_without_images_or_valid_pixels_there_are_no_shares() -> None:
+    assert Listed().summary() == Summary(0, {}, (0, 0, 0, 0), (0, 0, 0, 0), 0)
+    assert Listed([[9, 9]]).summary() == Summary(1, {(1, 2): 1}, (0, 0, 0, 0), (0, 0, 0, 0), 1)
 
 
 def test_a_label_out_of_range_is_named_with_its_place() -> None:

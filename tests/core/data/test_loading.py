@@ -1,14 +1,43 @@
 import pytest
 import torch
 
+from neuroiou_study.core.data.dataset import Sample
 from neuroiou_study.core.data.loading import Batch, Shard, evaluation_batches, training_batches
 from neuroiou_study.core.data.shapes import ShapesDataset
+from neuroiou_study.core.data.transforms import FLIP_ONLY, Augment, to_tensors
 
 SHAPES = ShapesDataset("train", 10, 12, 16)
 
 
-def _epoch(epoch: int = 0, *, seed: int = 0, shard: Shard | None = None, loader_workers: int = 0) -> list[Batch]:
-    batches = training_batches(SHAPES, 4, seed=seed, epoch=epoch, shard=shard or Shard(), loader_workers=loader_workers)
+class Growing(ShapesDataset):
+    """Each image is a pixel wider than the one before."""
+
+    def load(self, index: int) -> Sample:
+        image, labels, name = super().load(index)
+        return Sample(image[:, : 6 + index].copy(), labels[:, : 6 + index].copy(), name)
+
+
+GROWING = Growing("train", 10, 12, 16)
+
+
+def _epoch(
+    epoch: int = 0,
+    *,
+    seed: int = 0,
+    shard: Shard | None = None,
+    loader_workers: int = 0,
+    augment: Augment = FLIP_ONLY,
+    dataset: ShapesDataset = SHAPES,
+) -> list[Batch]:
+    batches = training_batches(
+        dataset,
+        4,
+        seed=seed,
+        epoch=epoch,
+        shard=shard or Shard(),
+        loader_workers=loader_workers,
+        augment=augment,
+    )
     return list(batches)
 
 
@@ -59,6 +88,40 @@ def test_image_and_labels_are_mirrored_together() -> None:
             is_mirrored = not torch.equal(labels, torch.from_numpy(stored.labels).long())
             original = (torch.from_numpy(stored.image).permute(2, 0, 1) / 255 - 0.5) / 0.25
             torch.testing.assert_close(image, original.flip(-1) if is_mirrored else original)
+
+
+@pytest.mark.parametrize("augment", [FLIP_ONLY, Augment(scale=(0.5, 2.0), crop=(9, 20), colour=0.5)])
+def test_augmentation_is_decided_by_seed_epoch_and_sample_alone(augment: Augment) -> None:
+    for epoch in range(2):
+        for batch in _epoch(epoch, seed=3, augment=augment):
+            for image, labels, index in zip(batch.images, batch.labels, batch.indices.tolist(), strict=True):
+                expected = to_tensors(augment(SHAPES.load(index), (3, epoch, index), SHAPES.ignore_index))
+                assert torch.equal(image, expected[0])
+                assert torch.equal(labels, expected[1])
+
+
+def test_without_augmentation_training_sees_images_as_they_are_stored() -> None:
+    for batch in _epoch(augment=Augment(flip=False)):
+        for labels, index in zip(batch.labels, batch.indices.tolist(), strict=True):
+            assert torch.equal(labels, torch.from_numpy(SHAPES.load(index).labels).long())
+
+
+@pytest.mark.parametrize("loader_workers", [0, 1])
+def test_images_of_one_batch_with_different_sizes_are_named(loader_workers: int) -> None:
+    message = (
+        r"images train-00000, 6×12, and train-00001, 7×12: must have one size in a batch: set data\.size \(or, for "
+        r"training, data\.augment\.crop; for evaluation, batch_size 1\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        list(evaluation_batches(GROWING, 2, shard=Shard(), loader_workers=loader_workers))
+
+
+def test_images_of_different_sizes_are_cropped_or_go_one_by_one() -> None:
+    with pytest.raises(ValueError, match="must have one size in a batch"):
+        _epoch(dataset=GROWING)
+    assert {batch.images.shape for batch in _epoch(dataset=GROWING, augment=Augment(crop=(8, 8)))} == {(4, 3, 8, 8)}
+    widths = [batch.images.shape[-1] for batch in evaluation_batches(GROWING, 1, shard=Shard())]
+    assert widths == list(range(6, 16))
 
 
 @pytest.mark.parametrize("loader_workers", [0, 2])

@@ -1,0 +1,77 @@
+"""What a study may cost, where it runs, what it stops early and what it confirms."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from neuroiou_study.spec.base import Spec
+
+
+class BudgetSpec(Spec):
+    """When a study is done."""
+
+    max_trials: int = Field(16, ge=1)
+    """Trials of each arm: the surrogate's and every control's, so that no arm is tuned more than another."""
+    max_hours: float | None = Field(None, gt=0)
+    """No further trial starts after so many hours of the study's computing, restarts included."""
+
+
+class ResourcesSpec(Spec):
+    """The machines of a study; they change how fast it is, not what it finds."""
+
+    workers: int = Field(1, ge=1)
+    """Workers of a trial; two or more run in Ray Train with DistributedDataParallel."""
+    cpus_per_worker: float = Field(1, gt=0)
+    """Processor cores that a worker reserves."""
+    gpus_per_worker: float = Field(0, ge=0)
+    """GPUs that a worker reserves; a fraction shares one."""
+    trials_at_once: int | None = Field(None, ge=1)
+    """Unset: as many as the cluster holds."""
+    shared_workers: int | None = Field(None, ge=1)
+    """Workers of stages that all trials share (mostly pretrain). Unset: workers × trials_at_once."""
+    loader_workers: int = Field(0, ge=0)
+    """Processes of each worker that load images; 0 loads in the worker."""
+
+
+class NoPrunerSpec(Spec):
+    """Every trial runs to its end."""
+
+    name: Literal["none"]
+
+
+class MedianPrunerSpec(Spec):
+    """Stop a trial that is below the median of its arm's earlier trials at the same epoch."""
+
+    name: Literal["median"]
+    startup_trials: int = Field(4, ge=0)
+    """Trials of an arm that are never pruned; *assumed*."""
+    warmup_epochs: int = Field(1, ge=0)
+    """Epochs in which no trial is pruned; *assumed*."""
+
+
+class SuccessiveHalvingPrunerSpec(Spec):
+    """Stop a trial that is not among the best 1 / reduction_factor at the epochs of a rung."""
+
+    name: Literal["successive_halving"]
+    min_epochs: int = Field(1, ge=1)
+    """The epoch of the first rung; *assumed*."""
+    reduction_factor: int = Field(3, ge=2)
+    """Each rung is so many times later than the one before; *assumed*."""
+
+
+PrunerSpec = Annotated[NoPrunerSpec | MedianPrunerSpec | SuccessiveHalvingPrunerSpec, Field(discriminator="name")]
+
+
+class ConfirmSpec(Spec):
+    """The winners of the search and every control, run again on seeds that the search has not seen, judged on val."""
+
+    seeds: int = Field(3, ge=1)
+    """How many fresh seeds: those after the greatest of the study's ``seeds``. Each pretrains anew."""
+    top: int = Field(1, ge=1)
+    """How many configurations of each learned arm are confirmed; of a control always the best."""
+    resamples: int = Field(5000, ge=200)
+    """Draws of the paired bootstrap over images and seeds; *assumed*."""
+    images_per_block: int = Field(1, ge=1)
+    """Neighbouring images that the bootstrap draws together: frames of a film are no independent images."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Level of the intervals; 1 minus it is the error that a verdict may make."""
