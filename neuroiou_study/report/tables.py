@@ -34,8 +34,8 @@ def _confirmation_notes(board: Leaderboard) -> Iterator[str]:
     seeds, wanted = ", ".join(map(str, board.confirmation_seeds)), len(board.confirmation_seeds)
     yield (
         f"val is the mean over fresh seeds {seeds}; select is the search's own estimate, which choosing the best makes "
-        f"too high. Intervals ({board.confidence:.0%}) by paired bootstrap over images and seeds; verdicts corrected by "
-        "Holm's method."
+        f"too high. Intervals ({board.confidence:.0%}): paired bootstrap over images and seeds; verdicts: "
+        "Holm's correction."
     )
     for row in board.arms:
         if row.trial and len(row.val_miou_per_seed) < wanted:
@@ -56,8 +56,7 @@ def verdict(board: Leaderboard) -> str | None:
 
 def _arms_table(board: Leaderboard) -> Table:
     table = Table(title=f"Best trial of each arm · study {board.study}", title_justify="left")
-    for column in ("arm", "best trial"):
-        table.add_column(column, no_wrap=True)
+    table.add_column("trial", no_wrap=True)
     reference = f"vs {board.ce_control}" if board.ce_control else "vs CE"
     for column in ("select mIoU", "val mIoU", "without background", reference, "trials"):
         table.add_column(column, justify="right")
@@ -66,7 +65,7 @@ def _arms_table(board: Leaderboard) -> Table:
         difference = "control" if is_reference else _number(row.difference_to_ce, "+.4f")
         on_val = (_number(row.val_miou), _number(row.val_miou_without_background))
         scores = (_number(row.select_miou), *on_val, difference)
-        table.add_row(row.arm, row.trial or "–", *scores, _outcome(row))
+        table.add_row(row.trial or f"{row.arm}: none", *scores, _outcome(row))
     return table
 
 
