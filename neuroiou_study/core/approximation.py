@@ -17,22 +17,21 @@ LOW, HIGH, JUMP = 0.0, 2.0, 1.0
 """The interval *assumed* (the paper's plot), the place of the jump *cited*."""
 NUM_POINTS = 401
 """Points that are fitted, evenly spaced over the interval; *assumed*."""
-_ADAM_STEPS, _ADAM_LR, _LBFGS_STEPS = 500, 1e-2, 1500
-"""*Measured*: more of either changes no error in its second digit."""
+_ADAM_STEPS, _ADAM_LR, _LBFGS_STEPS = 500, 1e-2, 600
+"""*Measured*: a second for 10 units. With half of LBFGS's steps the errors of tanh grow by half."""
 
 Network = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Approximator:
-    """A network with one hidden layer of ``width`` units, and how long it is fitted."""
+    """A network with one hidden layer of ``width`` units, and how often its fit is begun."""
 
     activation: Literal["tanh", "relu"]
     width: int = 10
-    restarts: int = 3
-    """Starts from different random numbers, of which the best fit is kept."""
-    effort: float = 1.0
-    """Share of the usual number of steps."""
+    restarts: int = 6
+    """Starts from different random numbers, of which the best fit is kept; *measured*: RMSE .006 (tanh), .0025 (ReLU)
+    on points between those that are fitted."""
 
 
 def target(x: Tensor) -> Tensor:
@@ -73,7 +72,7 @@ def rmse(values: Tensor, wanted: Tensor) -> float:
 
 
 class _OneHiddenLayer(nn.Module):
-    """``sum_j w_j S(v_j (x - c_j)) + linear term-free bias``: eq. 4 with the units' places as parameters."""
+    """``sum_j w_j S(v_j (x - c_j)) + b``: eq. 4, with the units' places c as parameters."""
 
     def __init__(self, approximator: Approximator, generator: torch.Generator) -> None:
         super().__init__()
@@ -98,19 +97,19 @@ class _OneHiddenLayer(nn.Module):
 def _fitted(approximator: Approximator, seed: int) -> nn.Module:
     network = _OneHiddenLayer(approximator, torch.Generator().manual_seed(seed))
     adam = torch.optim.Adam(network.parameters(), lr=_ADAM_LR)
-    for _ in range(round(approximator.effort * _ADAM_STEPS)):
+    for _ in range(_ADAM_STEPS):
         adam.zero_grad()
         _error(network).backward()
         adam.step()
-    _polish(network, round(approximator.effort * _LBFGS_STEPS))
+    _polish(network)
     return network
 
 
-def _polish(network: nn.Module, steps: int) -> None:
+def _polish(network: nn.Module) -> None:
     """Adam comes close, LBFGS finds the bottom."""
     lbfgs = torch.optim.LBFGS(
         network.parameters(),
-        max_iter=steps,
+        max_iter=_LBFGS_STEPS,
         history_size=50,
         tolerance_grad=1e-12,
         tolerance_change=1e-15,

@@ -27,6 +27,8 @@ from neuroiou_study.stages.records import Assignment, StudyRecords, TrialRecord
 from neuroiou_study.stages.store import Store, write_json
 from neuroiou_study.stages.trial import make_record
 
+GATED_ALLOWANCE = 3
+"""*Assumed*."""
 ELAPSED_FILE = "elapsed.json"
 _STATES = {
     "complete": TrialState.COMPLETE,
@@ -121,7 +123,7 @@ class Search:
         hours = self._study.budget.max_hours
         if hours is not None and self.elapsed_seconds > hours * 3600:
             return None
-        missing = {arm: self._study.num_trials(arm) - num_begun(self._arms[arm]) for arm in self._study.arms}
+        missing = {arm: num_missing(self._arms[arm], self._study.num_trials(arm)) for arm in self._study.arms}
         arm = max(missing, key=lambda name: missing[name])
         if missing[arm] <= 0:
             return None
@@ -145,9 +147,15 @@ def _tell(live: _Live, record: TrialRecord) -> None:
     live.trial.study.tell(live.trial, score, state=_STATES[record.state], skip_if_finished=True)
 
 
-def num_begun(optuna_study: optuna.Study) -> int:
-    """Trials that were handed out, whatever became of them."""
-    return sum(frozen.state != TrialState.WAITING for frozen in optuna_study.get_trials(deepcopy=False))
+def num_missing(optuna_study: optuna.Study, wanted: int) -> int:
+    """How many of ``wanted`` trials an arm has still to begin.
+
+    A gated one was never trained, so that another takes its place; but no arm begins more than so many times
+    ``wanted``: a space in which every surrogate fails has to end.
+    """
+    begun = [frozen for frozen in optuna_study.get_trials(deepcopy=False) if frozen.state != TrialState.WAITING]
+    gated = sum(frozen.state == TrialState.PRUNED and not frozen.intermediate_values for frozen in begun)
+    return min(wanted - (len(begun) - gated), GATED_ALLOWANCE * wanted - len(begun))
 
 
 def _open_arm(study: StudySpec, arm: str, storage: JournalStorage) -> optuna.Study:

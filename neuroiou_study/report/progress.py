@@ -52,7 +52,7 @@ class ProgressView:
         line.add_row(
             self._name,
             self._stage,
-            f"{len(states)}/{self._num_wanted} trials, {len(self._running)} running",
+            f"{len(states) - states.count('gated')}/{self._num_wanted} trials, {len(self._running)} running",
             ", ".join(f"{states.count(state)} {state}" for state in STATES[1:] if states.count(state)),
             self._best(),
             self._time_left(),

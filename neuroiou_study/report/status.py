@@ -123,8 +123,9 @@ def status_table(status: Status) -> Table:
         table.add_column(column, justify="right")
     for row in status.arms:
         counts = (row.complete, row.pruned, row.gated, row.failed)
+        trained = sum(counts) - row.gated
         best = "–" if row.best_select_miou is None else f"{row.best_select_miou:.4f} ({row.best_trial})"
-        table.add_row(row.arm, f"{sum(counts)}/{row.wanted}", *map(str, counts), best)
+        table.add_row(row.arm, f"{trained}/{row.wanted}", *map(str, counts), best)
     if status.confirmations_wanted:
         table.add_row("confirmation", f"{status.confirmations}/{status.confirmations_wanted}", *[""] * 5)
     return table

@@ -58,8 +58,9 @@ def _arms_table(board: Leaderboard) -> Table:
     table = Table(title=f"Best trial of each arm · study {board.study}", title_justify="left")
     table.add_column("trial", no_wrap=True)
     reference = f"vs {board.ce_control}" if board.ce_control else "vs CE"
-    for column in ("select mIoU", "val mIoU", "without background", reference, "trials"):
+    for column in ("select mIoU", "val mIoU", "without background", reference):
         table.add_column(column, justify="right")
+    table.add_column("trials", justify="right", min_width=len("3 (1 pruned)"))
     for row in board.arms:
         is_reference = row.arm == board.ce_control
         difference = "control" if is_reference else _number(row.difference_to_ce, "+.4f")

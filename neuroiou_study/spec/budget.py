@@ -11,7 +11,10 @@ class BudgetSpec(Spec):
     """When a study is done."""
 
     max_trials: int = Field(16, ge=1)
-    """Trials of each arm: the surrogate's and every control's, so that no arm is tuned more than another."""
+    """Trials of each arm: the surrogate's and every control's, so that no arm is tuned more than another.
+
+    A gated trial, which is never trained, is replaced by another.
+    """
     max_hours: float | None = Field(None, gt=0)
     """No further trial starts after so many hours of the study's computing, restarts included."""
 

@@ -51,9 +51,10 @@ def test_parameters_are_the_complete_trial_under_the_names_of_the_yaml(view: Sho
 
 def test_a_control_has_no_parameters_of_the_stages_it_skips(view: Shown) -> None:
     runs = view.runs
-    skipped = {name for name in runs[SURROGATE].params if name.startswith(("collect_pairs.", "fit_surrogate."))}
-    assert skipped
-    assert set(runs[CONTROL].params) == set(runs[SURROGATE].params) - skipped
+    stages, losses = ("collect_pairs.", "fit_surrogate."), "finetune.loss."
+    skipped = {name for name in runs[SURROGATE].params if name.startswith((*stages, losses))}
+    assert {name.partition(".")[0] for name in skipped} == {"collect_pairs", "fit_surrogate", "finetune"}
+    assert set(runs[CONTROL].params) == set(runs[SURROGATE].params) - skipped | {"finetune.loss.name"}
 
 
 def test_metrics_are_those_of_the_store(one: Played, view: Shown) -> None:

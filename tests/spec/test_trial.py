@@ -97,8 +97,10 @@ def test_a_monotone_surrogate_needs_a_monotone_activation() -> None:
         ("pretrain", "lr", 0.0),
         ("finetune", "batch_size", 0),
         ("finetune", "lr", float("inf")),
-        ("model", "width", 6),
-        ("model", "levels", 7),
+        ("finetune", "reduction", "max"),
+        ("finetune", "start", "vgg"),
+        ("gate", "min_sign", 1.5),
+        ("gate", "max_gain_error", 0.0),
         ("fit_surrogate", "depth", 17),
         ("fit_surrogate", "width", 4097),
         ("fit_surrogate", "held_out_fraction", 1.0),
@@ -109,5 +111,16 @@ def test_a_monotone_surrogate_needs_a_monotone_activation() -> None:
     ],
 )
 def test_a_number_outside_its_bounds_is_refused(section: str, field: str, value: object) -> None:
-    fields = {field: value} if section != "model" else {"name": "unet", field: value}
-    assert refused(**{section: fields}) == f"{section}.{field}"
+    assert refused(**{section: {field: value}}) == f"{section}.{field}"
+
+
+@pytest.mark.parametrize(("field", "value"), [("width", 6), ("levels", 7)])
+def test_a_network_s_number_outside_its_bounds_is_refused(field: str, value: int) -> None:
+    assert refused(model={"name": "unet", field: value}) == f"model.unet.{field}"
+
+
+def test_snapshots_are_kept_before_they_are_used() -> None:
+    assert refused(collect_pairs={"snapshots": 1}) == ""
+    assert refused(pretrain={"epochs": 3, "snapshots": 3}) == "pretrain"
+    used = trial(pretrain={"epochs": 3, "snapshots": 2}, collect_pairs={"snapshots": 2})
+    assert (used.pretrain.snapshots, used.collect_pairs.snapshots) == (2, 2)

@@ -9,7 +9,15 @@ from neuroiou_study.core.data.camvid import CamvidDataset
 from neuroiou_study.core.losses import CrossEntropyLoss, SoftIoULoss, median_frequency_weights
 from neuroiou_study.spec.data import CamvidSpec, DataSpec
 from neuroiou_study.spec.losses import LossSpec, WeightedCrossEntropySpec
-from neuroiou_study.spec.training import OptimizerSpec, SGDSpec
+from neuroiou_study.spec.training import (
+    AdamSpec,
+    ConstantSpec,
+    CosineSpec,
+    OptimizerSpec,
+    PolySpec,
+    ScheduleSpec,
+    SGDSpec,
+)
 from neuroiou_study.stages import build
 from tests.stages.tiny import tiny_trial
 
@@ -32,7 +40,7 @@ def test_the_splits_of_a_data_set_are_as_large_as_the_trial_says() -> None:
 
 
 def test_camvid_is_read_from_its_folder(camvid_small: Path) -> None:
-    assert kinds(DataSpec) == {"shapes", "camvid"}
+    assert kinds(DataSpec) == {"shapes", "camvid", "voc", "cityscapes", "folder"}
     spec = CamvidSpec(name="camvid", root=str(camvid_small), size=(24, 32), select_fraction=0.5)
     dataset = build.dataset(spec, "select")
     assert isinstance(dataset, CamvidDataset) and dataset.load(0).labels.shape == (24, 32)
@@ -83,11 +91,14 @@ def test_too_few_class_weights_are_refused() -> None:
 
 
 def test_an_optimizer_has_its_options() -> None:
-    assert kinds(OptimizerSpec) == {"adamw", "sgd"}
+    assert kinds(OptimizerSpec) == {"adamw", "adam", "sgd"}
     network = build.model(SPEC.model, 6, 0)
     adamw = build.optimizer(SPEC.finetune.optimizer, network, 0.25)
     assert isinstance(adamw, torch.optim.AdamW)
     assert (adamw.defaults["lr"], adamw.defaults["weight_decay"]) == (0.25, 1e-4)
+    adam = build.optimizer(AdamSpec(name="adam", weight_decay=0.5), network, 0.25)
+    assert type(adam) is torch.optim.Adam
+    assert (adam.defaults["lr"], adam.defaults["weight_decay"]) == (0.25, 0.5)
     sgd = build.optimizer(SGDSpec(name="sgd", momentum=0.5), network, 0.25)
     assert isinstance(sgd, torch.optim.SGD)
     assert (sgd.defaults["lr"], sgd.defaults["momentum"], sgd.defaults["weight_decay"]) == (0.25, 0.5, 5e-4)
@@ -104,8 +115,50 @@ def test_a_surrogate_has_the_trial_s_shape_and_settings() -> None:
         fit_surrogate__batch_size=9,
         fit_surrogate__held_out_fraction=0.25,
     )
-    config, settings = build.surrogate_config(trial.fit_surrogate), build.fit_settings(trial.fit_surrogate, 5)
+    config, settings = build.surrogate_config(trial.fit_surrogate, 6), build.fit_settings(trial.fit_surrogate, 5)
     assert (config.inputs.name, config.depth, config.width, config.monotone) == ("hinge6", 2, 8, True)
+    assert (config.inputs.hinge, config.inputs.class_one_hot) == ("crammer_singer", 0)
     assert (config.inputs.reading, config.inputs.scale, config.activation) == ("complement", "union", "softplus")
     assert (settings.epochs, settings.patience, settings.seed, settings.lr) == (5, 7, 5, 3e-3)
     assert (settings.batch_size, settings.held_out_fraction) == (9, 0.25)
+
+
+def test_what_needs_gains_has_no_effect_without_them() -> None:
+    def built(**values: object) -> tuple[int, bool, float]:
+        spec = tiny_trial(**{f"fit_surrogate__{name}": value for name, value in values.items()}).fit_surrogate
+        inputs = build.surrogate_config(spec, 6).inputs
+        return inputs.class_one_hot, inputs.context, build.fit_settings(spec, 0).flip_gain_weight
+
+    assert built(class_one_hot=True) == (6, False, 0.0)
+    assert built(context=True) == (0, False, 0.0)
+    assert built(context=True, flip_gain_weight=0.5) == (6, True, 0.5)
+    assert built(context=True, flip_gain_weight=0.5, inputs="hinge3") == (0, False, 0.0)
+
+
+def test_cross_entropy_is_added_where_it_has_a_weight() -> None:
+    labels = torch.from_numpy(TRAINING.load(0).labels).long().unsqueeze(0)
+    logits = torch.randn(1, 6, 16, 24, generator=torch.Generator().manual_seed(0))
+    document = {"name": "soft_iou", "cross_entropy_weight": 0.25}
+    mixed: Any = TypeAdapter(LossSpec).validate_python(document)
+    apart = SoftIoULoss()(logits, labels) + 0.25 * CrossEntropyLoss()(logits, labels)
+    assert torch.isclose(build.loss(mixed, TRAINING)(logits, labels), apart)
+
+
+def rates(spec: ScheduleSpec, num_steps: int = 4) -> list[float]:
+    """The learning rate before each of the steps, and after the last."""
+    optimizer = build.optimizer(SGDSpec(name="sgd"), build.model(SPEC.model, 6, 0), 0.5)
+    schedule = build.schedule(spec, optimizer, num_steps)
+    found = []
+    for _ in range(num_steps + 1):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return found
+
+
+def test_a_schedule_lowers_the_learning_rate_from_step_to_step() -> None:
+    assert kinds(ScheduleSpec) == {"constant", "poly", "cosine"}
+    assert rates(ConstantSpec()) == [0.5] * 5
+    assert rates(PolySpec(name="poly", power=2.0)) == pytest.approx([0.5, 0.28125, 0.125, 0.03125, 0])
+    half = 0.25 * 2**-0.5
+    assert rates(CosineSpec(name="cosine")) == pytest.approx([0.5, 0.25 + half, 0.25, 0.25 - half, 0])
