@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress, track
+from rich.table import Table
 
-from neuroiou_study import __version__
+from neuroiou_study import __version__, reproduce_cli
 from neuroiou_study.spec import StudySpec, load_study
 
 if TYPE_CHECKING:
@@ -63,6 +64,24 @@ def validate(
     if data:
         _check_data(study)
     out.print(f"{file}: right. {_summary(study)}", soft_wrap=True)
+    if study.model.note:
+        out.print(study.model.note, soft_wrap=True)
+
+
+@app.command()
+def data(file: File, overrides: Set = []) -> None:  # noqa: B006
+    """Say what is in a study's data: images, sizes, and how frequent each class is in each split."""
+    from neuroiou_study.report.data_table import data_table
+    from neuroiou_study.stages.check_data import num_samples
+
+    study = _load(file, overrides)
+
+    def make() -> Table:
+        with Progress(console=err, transient=True, disable=_is_quiet()) as bar:
+            task = bar.add_task("reading data", total=num_samples(study))
+            return data_table(study, lambda _: bar.advance(task))
+
+    out.print(_at_the_door(make))
 
 
 @app.command()
@@ -95,6 +114,8 @@ def run(
 ) -> None:
     """Run a study to its end, or continue it: finished work is never repeated."""
     study, opened = _load(file, overrides), _at_the_door(lambda: _open_store(store))
+    if study.model.note:
+        err.print(study.model.note, soft_wrap=True)
     _check_data(study)
     _run(study, opened, tracking_uri or _default_tracking(opened), address, backend)
     board = _print_report(study, opened)
@@ -151,6 +172,9 @@ def sync(
     uri = tracking_uri or _default_tracking(opened)
     num_runs = _or_fail(lambda: tracking.sync(study, opened, uri))
     out.print(f"{num_runs} trial runs are in MLflow", soft_wrap=True)
+
+
+app.command()(reproduce_cli.reproduce)
 
 
 @app.callback(invoke_without_command=True)
@@ -254,7 +278,8 @@ def _print_json(document: object) -> None:
 def _summary(study: StudySpec) -> str:
     trials = ", ".join(f"{arm} {study.num_trials(arm)}" for arm in study.arms)
     seeds = f"{len(study.seeds)} seed{'s' if len(study.seeds) > 1 else ''}"
-    return f"Study {study.identity}: {len(study.search)} ranges, {seeds}, trials: {trials}."
+    confirmed = f", confirmed on {len(study.fresh_seeds)} fresh seeds" if study.confirm else ""
+    return f"Study {study.identity}: {len(study.search)} ranges, {seeds}, trials: {trials}{confirmed}."
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ Nothing here knows of YAML, Ray, Optuna or MLflow::
     loss_fn = NeuroIoULoss.load("exported/")
 """
 
-from neuroiou_study.core.counts import hard_counts, hinge_statistics, probability_statistics
+from neuroiou_study.core.counts import hard_counts, hinge_statistics, log_statistics, probability_statistics
 from neuroiou_study.core.features import Inputs
 from neuroiou_study.core.fidelity import fidelity
 from neuroiou_study.core.fitting import Fit, FitSettings, Rows, fit_surrogate, make_rows
@@ -46,6 +46,7 @@ __all__ = [
     "hinge_statistics",
     "iou",
     "iou_loss",
+    "log_statistics",
     "make_rows",
     "mean_iou",
     "median_frequency_weights",

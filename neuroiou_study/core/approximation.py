@@ -68,7 +68,7 @@ def derivative(network: Network, x: Tensor) -> Tensor:
 
 def rmse(values: Tensor, wanted: Tensor) -> float:
     """Root of the mean square of the differences, NaNs of ``wanted`` left out."""
-    return float((values - wanted).square().nanmean().sqrt())
+    return float((values - wanted).detach().square().nanmean().sqrt())
 
 
 class _OneHiddenLayer(nn.Module):

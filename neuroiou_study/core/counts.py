@@ -95,6 +95,23 @@ def hinge_statistics(
     return Statistics(_counts(members), _sums(members, margin_loss, margin_loss))
 
 
+def log_statistics(logits: Tensor, labels: Tensor, *, ignore_index: int = 255) -> Statistics:
+    """Counts and sums of the per-pixel log loss: the paper's section 3.3 with cross-entropy in the place of the hinge.
+
+    A pixel adds ``-log p_y`` to its TP or FN set, and ``-log(1 - p_k)`` to the FP set of the class ``k`` that it is
+    taken for. Where a network is sure of an error, a probability hardly has a gradient, its logarithm the largest.
+    ``logits`` ``(B, C, H, W)``, C ≥ 2; ``labels`` ``(B, H, W)``.
+    """
+    logits = at_least_float32(logits)
+    preds = logits.argmax(dim=1)
+    members = membership(preds, labels, logits.shape[1], ignore_index)
+    log_total = logits.logsumexp(dim=1)
+    others = logits.scatter(1, preds.unsqueeze(1), float("-inf")).logsumexp(dim=1)
+    return Statistics(
+        _counts(members), _sums(members, log_total - _at_label(logits, labels, ignore_index), log_total - others)
+    )
+
+
 def _counts(members: Membership) -> Tensor:
     bins = members.shape[0] * members.shape[1] * 3 + 1
     total = torch.bincount(members.own, minlength=bins) + torch.bincount(members.rival, minlength=bins)

@@ -1,8 +1,9 @@
 """What a surrogate sees: its input set, computed from the statistics of a row (one image and class, or one class).
 
-Four input sets: ``prob3`` (the three probability sums; the paper's NeuroIoU-3), ``prob6`` (sums and means; NeuroIoU-6),
-``hinge3`` (the three hinge sums; NeuroIoU-Hinge) and ``hinge6``. Beside them a surrogate may be told the class and,
-as ``context``, the mean confidence of each set: constants, through which no gradient flows.
+Six input sets: ``prob3`` (the three probability sums; the paper's NeuroIoU-3), ``prob6`` (sums and means; NeuroIoU-6),
+``hinge3`` (the three hinge sums; NeuroIoU-Hinge), ``log3`` (the three sums of log losses), ``hinge6``, ``log6``. Beside
+them a surrogate may be told the class and, as ``context``, the mean of each set: constants, through which no gradient
+flows.
 """
 
 from dataclasses import dataclass
@@ -12,9 +13,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from neuroiou_study.core.counts import Hinge, Reading, Statistics, hinge_statistics, probability_statistics
+from neuroiou_study.core.counts import (
+    Hinge,
+    Reading,
+    Statistics,
+    hinge_statistics,
+    log_statistics,
+    probability_statistics,
+)
 
-InputSet = Literal["prob3", "prob6", "hinge3", "hinge6"]
+InputSet = Literal["prob3", "prob6", "hinge3", "hinge6", "log3", "log6"]
+Sums = Literal["probability", "hinge", "log"]
 Scale = Literal["raw", "pixels", "union", "self", "log"]
 MeansGradient = Literal["detached", "full"]
 
@@ -44,8 +53,9 @@ class Inputs:
                 raise ValueError(f"{field}: {getattr(self, field)!r}: one of {', '.join(allowed)}: choose one")
 
     @property
-    def uses_hinge(self) -> bool:
-        return self.name.startswith("hinge")
+    def sums(self) -> Sums:
+        """What is summed: probabilities, hinges or log losses."""
+        return "hinge" if self.name.startswith("hinge") else "log" if self.name.startswith("log") else "probability"
 
     @property
     def has_means(self) -> bool:
@@ -58,8 +68,8 @@ class Inputs:
     @property
     def right_signs(self) -> tuple[int, int, int]:
         """The sign that the loss's derivative by the TP, FP and FN sum must have for a step to help."""
-        if self.uses_hinge:
-            return (1, 1, 1)
+        if self.sums != "probability":
+            return (1, 1, 1)  # they are losses of the pixels: less is better in every set
         return (-1, 1, -1) if self.reading == "class" else (-1, 1, 1)
 
     @property
@@ -70,8 +80,10 @@ class Inputs:
 
     def statistics(self, logits: Tensor, labels: Tensor, ignore_index: int) -> Statistics:
         """Counts and sums ``(B, C, 3)`` of ``logits`` ``(B, C, H, W)`` against ``labels`` ``(B, H, W)``."""
-        if self.uses_hinge:
+        if self.sums == "hinge":
             return hinge_statistics(logits, labels, hinge=self.hinge, ignore_index=ignore_index)
+        if self.sums == "log":
+            return log_statistics(logits, labels, ignore_index=ignore_index)
         return probability_statistics(logits, labels, reading=self.reading, ignore_index=ignore_index)
 
     def features(self, counts: Tensor, sums: Tensor, num_pixels: Tensor, class_index: Tensor | None = None) -> Tensor:

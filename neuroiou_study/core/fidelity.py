@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from neuroiou_study.core.counts import FN, FP, SETS, TP
-from neuroiou_study.core.fitting import Rows, estimate_and_gradient, right_gains
-from neuroiou_study.core.gains import analytic_gradient, flip_gains
+from neuroiou_study.core.fitting import Rows, estimate_and_gradient
+from neuroiou_study.core.gains import analytic_gradient, flip_gains, right_gains
 from neuroiou_study.core.surrogate import Surrogate
 
 IOU_BINS = (0.0, 0.25, 0.5, 0.75, 1.0)

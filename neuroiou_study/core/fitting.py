@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from neuroiou_study.core.gains import flip_gains
+from neuroiou_study.core.gains import right_gains
 from neuroiou_study.core.metrics import iou_loss
 from neuroiou_study.core.reduction import in_labels, valid_pixels
 from neuroiou_study.core.surrogate import Surrogate, SurrogateConfig
@@ -202,8 +202,3 @@ def estimate_and_gradient(surrogate: Surrogate, rows: Rows) -> tuple[Tensor, Ten
         estimate = surrogate(rows.counts, sums, rows.num_pixels, rows.class_index)
         (gradient,) = torch.autograd.grad(estimate.sum(), sums, create_graph=True)
     return estimate, gradient
-
-
-def right_gains(counts: Tensor, right_signs: tuple[int, int, int]) -> Tensor:
-    """``(M, 3)`` the flip gains of ``counts``, turned to the signs that help in the surrogate's own sums."""
-    return flip_gains(counts).abs() * torch.tensor(right_signs, dtype=torch.float64)

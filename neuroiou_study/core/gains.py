@@ -24,3 +24,8 @@ def flip_gains(counts: Tensor) -> Tensor:
     union = counts.sum(-1)
     fp_gain = counts[..., TP] / (union * (union - 1).clamp(min=1))
     return torch.stack([-1 / union, fp_gain, 1 / union], dim=-1)
+
+
+def right_gains(counts: Tensor, right_signs: tuple[int, int, int]) -> Tensor:
+    """``(M, 3)`` the flip gains of ``counts``, turned to the signs that help in the sums of some inputs."""
+    return flip_gains(counts).abs() * torch.tensor(right_signs, dtype=torch.float64, device=counts.device)

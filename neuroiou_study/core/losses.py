@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuroiou_study.core.counts import Reading, at_least_float32, membership, probability_statistics
-from neuroiou_study.core.gains import flip_gains
+from neuroiou_study.core.counts import at_least_float32, membership
+from neuroiou_study.core.features import Inputs
+from neuroiou_study.core.gains import right_gains
 from neuroiou_study.core.metrics import iou_loss
 from neuroiou_study.core.reduction import RowLoss, SegmentationLoss
 
@@ -62,18 +63,20 @@ class SoftIoULoss(RowLoss):
 
 
 class StatisticsLoss(RowLoss):
-    """A loss of the probability sums that a surrogate sees, in one ``reading`` of the paper's eq. 2."""
+    """A loss of the sums that a surrogate sees: those of ``inputs``."""
 
-    reading: Reading = "complement"
+    def __init__(self, ignore_index: int = 255, aggregate: str = "image", inputs: Inputs | None = None) -> None:
+        super().__init__(ignore_index, aggregate)
+        self.inputs = inputs or Inputs()
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         logits = at_least_float32(logits)
-        statistics = probability_statistics(logits, labels, reading=self.reading, ignore_index=self.ignore_index)
+        statistics = self.inputs.statistics(logits, labels, self.ignore_index)
         return self.mean_over_rows(*statistics).to(logits.dtype)
 
 
 class ClosedFormLoss(StatisticsLoss):
-    """(FP + FN) / (TP + FP + FN) of the sums: the IoU loss with sums in the place of counts, nothing learned."""
+    """(FP + FN) / (TP + FP + FN) of probability sums: the IoU loss with sums for counts, nothing learned."""
 
     def row_losses(self, counts: Tensor, sums: Tensor, num_pixels: Tensor, class_index: Tensor) -> Tensor:
         return 1 - sums[:, 0] / sums.sum(dim=-1).clamp(min=1e-12)
@@ -83,12 +86,12 @@ class FlipLoss(StatisticsLoss):
     """The IoU loss itself, with the gain of moving one pixel between the sets as its derivative by the sums.
 
     Where no pixel of a class is right its IoU loss is flat in the counts, yet a flip gains 1 / U: this loss pulls
-    there. What a surrogate with flip-gain supervision learns, unlearned.
+    there. What a surrogate with flip-gain supervision learns, unlearned; also of hinges and log losses (``inputs``).
     """
 
     def row_losses(self, counts: Tensor, sums: Tensor, num_pixels: Tensor, class_index: Tensor) -> Tensor:
-        by_gain: Tensor = (flip_gains(counts) * (sums - sums.detach())).sum(dim=-1)
-        return iou_loss(counts) + by_gain
+        gains = right_gains(counts, self.inputs.right_signs)
+        return iou_loss(counts) + (gains * (sums - sums.detach())).sum(dim=-1)
 
 
 class MixedLoss(SegmentationLoss):

@@ -42,7 +42,7 @@ How faithful it is, on images it was not fitted on:
 
 def champion_of(study: StudySpec, store: Store, records: Sequence[TrialRecord]) -> TrialRecord | None:
     """The learned trial that a confirmation put first, or without one the search; None if none is complete."""
-    confirmed = [row for row in make_leaderboard(study, store, records).arms if row.comparisons]
+    confirmed = [row for row in make_leaderboard(study, store, records).arms if study.confirm and row.val_miou_per_seed]
     first = next((row.trial for row in confirmed if row.arm in study.learned_arms), None)
     named = next((record for record in records if record.assignment.name == first), None)
     return named or best_learned(study, records)

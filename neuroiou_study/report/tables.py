@@ -6,13 +6,14 @@ from math import isnan
 from rich.table import Table
 
 from neuroiou_study.report.leaderboard import ArmRow, Leaderboard
-from neuroiou_study.report.verdict import Comparison
+from neuroiou_study.report.verdict import MEANS, Comparison
 from neuroiou_study.spec import Scalar
 
 
 def as_tables(board: Leaderboard, num_trials: int = 10) -> list[Table]:
     """The leaderboard for a terminal: the arms, the verdicts if there are any, then the best trials."""
-    verdicts = [_verdicts_table(board)] if any(row.comparisons for row in _learned(board)) else []
+    confirmed = [row for row in _learned(board) if row.comparisons]
+    verdicts = [_verdicts_table(board), _classes_table(board, confirmed[0])] if confirmed else []
     return [_arms_table(board), *verdicts, _trials_table(board, num_trials)]
 
 
@@ -47,7 +48,7 @@ def verdict(board: Leaderboard) -> str | None:
     row = next((row for row in _learned(board) if row.comparisons), None)
     if row is None:
         return None
-    against = [each for each in row.comparisons if each.measure == "miou"]
+    against = [each for each in row.comparisons if each.measure == "miou" and not isnan(each.value)]
     parts = [f"{each.verdict} than {each.control}" for each in against if each.verdict != "no difference"]
     same = [each.control for each in against if each.verdict == "no difference"]
     parts += [f"not different from {', '.join(same)}"] if same else []
@@ -58,9 +59,9 @@ def _arms_table(board: Leaderboard) -> Table:
     table = Table(title=f"Best trial of each arm · study {board.study}", title_justify="left")
     table.add_column("trial", no_wrap=True)
     reference = f"vs {board.ce_control}" if board.ce_control else "vs CE"
-    for column in ("select mIoU", "val mIoU", "without background", reference):
+    # Broken here, so that it is not the numbers that a narrow terminal breaks.
+    for column in ("select\nmIoU", "val\nmIoU", "without\nbackground", reference, "trials"):
         table.add_column(column, justify="right")
-    table.add_column("trials", justify="right", min_width=len("3 (1 pruned)"))
     for row in board.arms:
         is_reference = row.arm == board.ce_control
         difference = "control" if is_reference else _number(row.difference_to_ce, "+.4f")
@@ -71,17 +72,31 @@ def _arms_table(board: Leaderboard) -> Table:
 
 
 def _verdicts_table(board: Leaderboard) -> Table:
-    """A line for each learned trial and control: the difference in mean IoU, its interval, the verdict."""
+    """A block for each learned trial, a line for each control: the difference in mean IoU and its verdict."""
     table = Table(title="Confirmed differences in val mIoU", title_justify="left")
-    table.add_column("trial", no_wrap=True)
-    table.add_column("against", no_wrap=True)
+    table.add_column("trial, against", no_wrap=True)
     for column in ("difference", f"{board.confidence:.0%} interval", "p (Holm)"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    for row in _learned(board):
-        for each in row.comparisons:
-            if each.measure == "miou":
-                table.add_row(row.trial, each.control, *_comparison(each))
+    for row in (row for row in _learned(board) if row.comparisons):
+        against = [each for each in row.comparisons if each.measure == "miou"]
+        table.add_row(row.trial)
+        for each in against:
+            table.add_row(f"  {each.control}", *_comparison(each), end_section=each is against[-1])
+    return table
+
+
+def _classes_table(board: Leaderboard, row: ArmRow) -> Table:
+    """What the best learned trial gained and lost in each class against the control that counts most."""
+    control = board.ce_control or row.comparisons[0].control
+    table = Table(title=f"{row.trial} against {control} by class, IoU on val", title_justify="left")
+    table.add_column("class", no_wrap=True)
+    for column in ("difference", f"{board.confidence:.0%} interval", "p (Holm)"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for each in row.comparisons:
+        if each.control == control and each.measure not in MEANS:
+            table.add_row(each.measure, *_comparison(each))
     return table
 
 
@@ -91,7 +106,7 @@ def _learned(board: Leaderboard) -> list[ArmRow]:
 
 def _comparison(each: Comparison) -> tuple[str, str, str, str]:
     if isnan(each.value):
-        return "–", "–", "–", "no common seed"
+        return "–", "–", "–", "not measured"
     interval = f"{each.low:+.4f} … {each.high:+.4f}"
     return f"{each.value:+.4f}", interval, f"{each.p_holm:.3g}", each.verdict
 

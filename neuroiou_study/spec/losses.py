@@ -61,6 +61,8 @@ class FlipSpec(_IoULossSpec):
     name: Literal["flip"]
     aggregate: Aggregate = "batch"
     """Counts of each image and class, or of each class of the batch; *measured*: batch."""
+    sums: Literal["probability", "hinge", "log"] = "probability"
+    """What a pixel adds to its sets: its probability, or its hinge or log loss, as the surrogate's inputs do."""
 
 
 class NeuroIoUSpec(_IoULossSpec):

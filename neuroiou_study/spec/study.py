@@ -89,7 +89,7 @@ class StudySpec(TrialSpec):
             if not values:
                 raise broken(values, "must fix a field: else it is the learned loss again", (name,))
             for field in values:
-                if field.split(".")[0] in ("data", "evaluate", "seed", "finetune.loss.name"):
+                if field == "finetune.loss.name" or field.split(".")[0] in ("data", "evaluate", "seed"):
                     raise broken(values[field], "is the same for all arms of a study: remove it", (name, field))
         return variants
 

@@ -26,8 +26,8 @@ class CollectPairsSpec(Spec):
 class FitSurrogateSpec(Spec):
     """The surrogate and how it is fitted to D."""
 
-    inputs: Literal["prob3", "prob6", "hinge3", "hinge6"] = "prob3"
-    """Probability sums, sums and means, hinge sums, hinge sums and means."""
+    inputs: Literal["prob3", "prob6", "hinge3", "hinge6", "log3", "log6"] = "prob3"
+    """Sums of probabilities, hinges or log losses over TP, FP and FN pixels; those with 6 have the means too."""
     reading: Literal["class", "predicted", "complement"] = "complement"
     """What a missed pixel adds to the FN sum: p_y, p_k or 1 - p_y; *measured*: complement."""
     hinge: Literal["crammer_singer", "one_vs_rest"] = "crammer_singer"
@@ -58,7 +58,7 @@ class FitSurrogateSpec(Spec):
     flip_gain_weight: float = Field(0.0, ge=0)
     """Weight in the fit of the gradient's error against the true gain of moving one pixel; 0 is the paper.
 
-    Has no effect on hinge inputs, whose sums do not count pixels.
+    For hinges and log losses the gain is that of one unit of a pixel's loss.
     """
     lr: LearningRate = 3e-3
     """Adam's learning rate; *measured*."""
@@ -81,14 +81,9 @@ class FitSurrogateSpec(Spec):
         return self
 
     @property
-    def gain_weight(self) -> float:
-        """``flip_gain_weight`` where it has an effect, else 0."""
-        return 0.0 if self.inputs.startswith("hinge") else self.flip_gain_weight
-
-    @property
     def has_context(self) -> bool:
         """``context`` where it has an effect."""
-        return self.context and self.gain_weight > 0
+        return self.context and self.flip_gain_weight > 0
 
 
 class GateSpec(Spec):

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from neuroiou_study.core.counts import Hinge, Reading, hinge_statistics, probability_statistics
+from neuroiou_study.core.counts import Hinge, Reading, hinge_statistics, log_statistics, probability_statistics
 from neuroiou_study.core.data.dataset import SegmentationDataset
 from neuroiou_study.core.data.loading import Batch, evaluation_batches
 from neuroiou_study.core.features import Inputs
@@ -23,7 +23,7 @@ from neuroiou_study.stages.train_network import MODEL_FILE, SNAPSHOTS
 
 PAIRS_FILE = "pairs.safetensors"
 Pairs = dict[str, Tensor]
-"""``counts`` ``(K, N, C, 3)`` of K outputs for each of N images, and as many sums for each reading and hinge.
+"""``counts`` ``(K, N, C, 3)`` of K outputs for each of N images; as many sums for each reading and hinge, and ``log``.
 
 Output 0 is Θ_CE's own; then come its perturbed copies and the outputs of snapshots, the latest first.
 """
@@ -43,7 +43,7 @@ def collect_pairs(spec: TrialSpec, inputs: Mapping[str, Path], output: Path, wor
 
 def sums_name(inputs: Inputs) -> str:
     """Which tensor of ``pairs.safetensors`` an input set is made of."""
-    return inputs.hinge if inputs.uses_hinge else inputs.reading
+    return {"hinge": inputs.hinge, "log": "log", "probability": inputs.reading}[inputs.sums]
 
 
 def pairs_of(
@@ -68,7 +68,7 @@ def _networks(spec: TrialSpec, pretrain: Path) -> list[Path]:
 
 def _empty(dataset: SegmentationDataset) -> Pairs:
     shape = (len(dataset), dataset.num_classes, 3)
-    sums = {name: torch.zeros(shape, dtype=torch.float64) for name in (*get_args(Hinge), *get_args(Reading))}
+    sums = {name: torch.zeros(shape, dtype=torch.float64) for name in ("log", *get_args(Hinge), *get_args(Reading))}
     return {"counts": torch.zeros(shape, dtype=torch.int64), **sums}
 
 
@@ -94,4 +94,5 @@ def _statistics(logits: Tensor, labels: Tensor, ignore_index: int) -> Pairs:
     hinges = {
         hinge: hinge_statistics(logits, labels, hinge=hinge, ignore_index=ignore_index) for hinge in get_args(Hinge)
     }
-    return {"counts": hinges["crammer_singer"].counts, **{name: each.sums for name, each in hinges.items()}, **sums}
+    counts, log = log_statistics(logits, labels, ignore_index=ignore_index)
+    return {"counts": counts, "log": log, **{name: each.sums for name, each in hinges.items()}, **sums}

@@ -23,7 +23,7 @@ def _missed(spec: TrialSpec, fidelity: dict[str, float]) -> Iterator[str]:
     for name in ("sign_tp", "sign_fp", "sign_fn"):
         if fidelity[name] < gate.min_sign:
             yield f"{name} {fidelity[name]:.3f} is below min_sign {gate.min_sign:g}"
-    if spec.fit_surrogate.gain_weight == 0:
+    if spec.fit_surrogate.flip_gain_weight == 0:
         if fidelity["r2"] < gate.min_r2:
             yield f"r2 {fidelity['r2']:.3f} is below min_r2 {gate.min_r2:g}"
     elif fidelity["gain_error"] > gate.max_gain_error:

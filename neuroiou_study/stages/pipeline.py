@@ -44,7 +44,7 @@ class Stage:
 
 STAGES = (
     Stage(pretrain, reads=("data", "model", "seed", "pretrain"), version=2),
-    Stage(collect_pairs, reads=("data", "model", "seed", "collect_pairs"), upstream=("pretrain",), version=2),
+    Stage(collect_pairs, reads=("data", "model", "seed", "collect_pairs"), upstream=("pretrain",), version=3),
     Stage(fit_surrogate, reads=("data", "seed", "fit_surrogate"), upstream=("collect_pairs",), version=2),
     Stage(finetune, reads=("data", "model", "seed", "finetune"), upstream=("pretrain", "fit_surrogate"), version=2),
     Stage(evaluate, reads=("data", "model", "seed", "evaluate"), upstream=("finetune",), version=2),

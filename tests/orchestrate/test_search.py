@@ -84,6 +84,47 @@ def test_an_arm_without_ranges_has_one_trial(tmp_path: Path) -> None:
     assert [assignment.arm for assignment in played].count("ce") == 1
 
 
+def gate_all(study: StudySpec, store: Store, search: Search, number: int) -> list[str]:
+    """Hand out everything; the first ``number`` trials of the surrogate's arm are gated, all others complete."""
+    names = []
+    while (assignment := search.next()) is not None:
+        names.append(assignment.name)
+        gated = assignment.arm == "neuroiou" and assignment.number < number
+        end(study, store, assignment, 0.5, "gated" if gated else "complete")
+        search.settle(assignment)
+    return names
+
+
+@pytest.mark.parametrize(("number", "begun"), [(0, 3), (2, 5), (6, 9), (9, 9), (99, 9)])
+def test_a_gated_trial_is_replaced_but_not_for_ever(tmp_path: Path, number: int, begun: int) -> None:
+    study, store = make_study(), Store(tmp_path)
+    names = gate_all(study, store, Search(study, store), number)
+    assert [name for name in names if name.startswith("neuroiou")] == [f"neuroiou-{n:03d}" for n in range(begun)]
+    assert sum(name.startswith("ce") for name in names) == 3
+    assert Search(study, store).next() is None
+
+
+def test_a_pruned_trial_is_not_replaced(tmp_path: Path) -> None:
+    study, store = make_study(controls={}), Store(tmp_path)
+    search, names = Search(study, store), []
+    while (assignment := search.next()) is not None:
+        names.append(assignment.name)
+        search.report(assignment, epoch(1, 0.1))
+        end(study, store, assignment, 0.1, "pruned")
+        search.settle(assignment)
+    assert len(names) == 3
+
+
+def test_a_variant_is_an_arm_of_its_own_with_its_own_values(tmp_path: Path) -> None:
+    study, store = make_study(variants={"hinge": {"fit_surrogate.inputs": "hinge6"}}), Store(tmp_path)
+    played = play(study, store, Search(study, store))
+    assert [assignment.arm for assignment in played] == ["neuroiou", "hinge", "ce", "soft_iou"] * 3
+    variant = [assignment for assignment in played if assignment.arm == "hinge"]
+    assert variant[0].values == {"fit_surrogate.depth": 2, "finetune.lr": 1e-3}
+    assert all("fit_surrogate.inputs" not in assignment.values for assignment in variant)
+    assert {assignment.specs(study)[0].fit_surrogate.inputs for assignment in variant} == {"hinge6"}
+
+
 def test_more_trials_extend_a_study_and_keep_its_history(tmp_path: Path) -> None:
     store = Store(tmp_path)
     first = play(make_study(), store, Search(make_study(), store))

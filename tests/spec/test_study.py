@@ -44,6 +44,61 @@ def test_an_arm_without_ranges_has_one_trial() -> None:
     assert study(budget={"max_trials": 7}).num_trials("ce") == 7
 
 
+VARIANTS: dict[str, Any] = {
+    "hinge": {"fit_surrogate.inputs": "hinge3", "fit_surrogate.depth": 2},
+    "no_int": {"finetune.start": "random"},
+}
+
+
+def test_variants_are_learned_arms_before_the_controls() -> None:
+    varied = study(variants=VARIANTS)
+    assert varied.learned_arms == ("neuroiou", "hinge", "no_int")
+    assert varied.arms == ("neuroiou", "hinge", "no_int", "ce", "soft")
+    assert study().learned_arms == ("neuroiou",)
+
+
+def test_a_variant_is_searched_over_all_but_what_is_fixed_in_it() -> None:
+    varied = study(variants=VARIANTS, budget={"max_trials": 7})
+    assert list(varied.ranges("hinge")) == ["pretrain.lr", "collect_pairs.batch_size", "finetune.lr"]
+    assert list(varied.ranges("no_int")) == list(varied.ranges("neuroiou")) == list(SMALL["search"])
+    fixed = study(variants={"fixed": dict.fromkeys(SMALL["search"], 1)}, budget={"max_trials": 7})
+    assert [fixed.num_trials(arm) for arm in ("neuroiou", "fixed", "ce")] == [7, 1, 7]
+
+
+def test_a_variant_s_sample_has_its_values_below_those_that_are_drawn() -> None:
+    varied = study(variants=VARIANTS)
+    spec = varied.sample({"finetune.lr": 0.005}, arm="hinge", seed=9)
+    assert (spec.fit_surrogate.inputs, spec.fit_surrogate.depth, spec.finetune.lr, spec.seed) == ("hinge3", 2, 0.005, 9)
+    assert spec.is_learned
+    assert varied.sample({}, arm="no_int").finetune.start == "random"
+    assert varied.sample({}).finetune.start == "pretrained" == varied.sample({}, arm="ce").finetune.start
+    drawn = varied.sample({"fit_surrogate.depth": 3}, arm="hinge")
+    assert drawn.fit_surrogate.depth == 3
+
+
+def test_another_kind_in_a_variant_starts_from_its_own_defaults() -> None:
+    values = {"finetune.optimizer.momentum": 0.5, "finetune.optimizer.name": "sgd"}
+    optimizer = study(variants={"sgd": values}).sample({}, arm="sgd").finetune.optimizer
+    assert optimizer.model_dump() == {"name": "sgd", "momentum": 0.5, "weight_decay": 5e-4}
+
+
+def test_a_control_is_searched_over_those_fields_of_its_loss_that_it_has() -> None:
+    search = {**SMALL["search"], "finetune.loss.cross_entropy_weight": {"float": [0.0, 1.0]}}
+    varied = study(search=search)
+    names = ["pretrain.lr", "finetune.lr"]
+    assert list(varied.ranges("ce")) == names
+    assert list(varied.ranges("soft")) == [*names, "finetune.loss.cross_entropy_weight"]
+    assert "finetune.loss.cross_entropy_weight" in varied.ranges("neuroiou")
+    spec = varied.sample({"finetune.loss.cross_entropy_weight": 0.5}, arm="soft")
+    assert spec.finetune.loss.model_dump() == {**SOFT, "cross_entropy_weight": 0.5}
+
+
+def test_the_fresh_seeds_are_those_after_the_greatest() -> None:
+    assert study().fresh_seeds == ()
+    assert study(confirm={}).fresh_seeds == (6, 7, 8)
+    assert study(confirm={"seeds": 2}, seeds=[9, 0]).fresh_seeds == (10, 11)
+
+
 def test_a_sample_is_the_base_with_its_values() -> None:
     base = study(pretrain={"epochs": 3})
     spec = base.sample({"finetune.lr": 0.005, "fit_surrogate.depth": 2}, seed=9)
@@ -103,6 +158,8 @@ def test_a_name_without_a_place_is_a_key_error() -> None:
         {"seeds": [3]},
         {"search_seed": 1},
         {"pruner": {"name": "none"}},
+        {"variants": {"no_int": {"finetune.start": "random"}}},
+        {"gate": {"min_r2": 0.5}},
     ],
     ids=lambda fields: next(iter(fields)),
 )
@@ -119,6 +176,7 @@ def test_every_field_is_either_identity_or_machine() -> None:
 def test_the_identity_does_not_change_with_budget_or_machines() -> None:
     grown = study(budget={"max_trials": 99, "max_hours": 2}, resources={"workers": 4, "gpus_per_worker": 1})
     assert grown.identity == study().identity
+    assert study(confirm={"seeds": 5, "top": 2}).identity == study().identity
     assert study().identity.startswith("small-")
 
 
@@ -136,7 +194,7 @@ def test_val_cannot_be_what_trials_are_compared_on() -> None:
     assert (where, value) == ("evaluate.split", "val") and "opens val at its end" in rule
 
 
-@pytest.mark.parametrize("name", ["data.seed", "evaluate.batch_size", "seed"])
+@pytest.mark.parametrize("name", ["data.seed", "evaluate.batch_size", "seed", "gate.min_r2"])
 def test_what_is_the_same_for_all_trials_is_not_searched(name: str) -> None:
     where, value, rule = refused(search={name: {"int": [1, 2]}})
     assert (where, value) == (f"search.{name}", (1, 2)) and "list seeds under seeds" in rule
@@ -151,6 +209,40 @@ def test_losses_are_compared_as_controls_only() -> None:
     assert (where, value) == ("controls.again.name", "neuroiou") and "not learned" in rule
     where, value, rule = refused(controls={"neuroiou": {"name": "soft_iou"}})
     assert (where, value) == ("controls.neuroiou", "soft_iou") and "choose another" in rule
+
+
+@pytest.mark.parametrize(
+    ("variants", "where", "value", "rule"),
+    [
+        ({"neuroiou": {"finetune.start": "random"}}, "neuroiou", {"finetune.start": "random"}, "choose another"),
+        ({"same": {}}, "same", {}, "must fix a field"),
+        ({"other": {"data.seed": 1}}, "other.data.seed", 1, "the same for all arms"),
+        ({"other": {"evaluate.batch_size": 1}}, "other.evaluate.batch_size", 1, "the same for all arms"),
+        ({"other": {"seed": 1}}, "other.seed", 1, "the same for all arms"),
+        ({"other": {"finetune.loss.name": "flip"}}, "other.finetune.loss.name", "flip", "the same for all arms"),
+    ],
+)
+def test_a_variant_is_a_learned_arm_that_differs(
+    variants: dict[str, Any], where: str, value: object, rule: str
+) -> None:
+    found = refused(variants=variants)
+    assert found[:2] == (f"variants.{where}", value) and rule in found[2]
+
+
+def test_a_variant_and_a_control_have_different_names() -> None:
+    where, value, rule = refused(variants={"ce": {"finetune.start": "random"}})
+    assert (where, value) == ("variants", "ce") and "rename one" in rule
+    with pytest.raises(ValidationError, match="should match pattern"):
+        study(variants={"No-Int": {"finetune.start": "random"}})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("seeds", 0), ("top", 0), ("resamples", 199), ("images_per_block", 0), ("confidence", 0.5), ("confidence", 1.0)],
+)
+def test_a_confirmation_s_number_outside_its_bounds_is_refused(field: str, value: float) -> None:
+    with pytest.raises(ValidationError, match=f"confirm.{field}"):
+        study(confirm={field: value})
 
 
 def test_seeds_are_distinct_and_at_least_one() -> None:

@@ -23,7 +23,11 @@ from tests.stages.groups import member
 from tests.stages.processes import run_together
 from tests.stages.tiny import DIVERGING, Heard, tiny_study
 
-STUDY = tiny_study(controls={"soft": {"name": "soft_iou", "aggregate": "batch"}})
+STUDY = tiny_study(
+    pretrain={"epochs": 2, "batch_size": 4, "snapshots": 1},
+    collect_pairs={"snapshots": 1, "perturbed": 1},
+    controls={"soft": {"name": "soft_iou", "aggregate": "batch"}},
+)
 LEARNED = Assignment(arm="neuroiou", number=0, values={"finetune.lr": 1e-3})
 CONTROL = Assignment(arm="soft", number=0, values={"finetune.lr": 1e-3})
 STOPPED = Assignment(arm="neuroiou", number=1, values={"finetune.lr": 2e-3})
@@ -109,11 +113,13 @@ def test_a_group_collects_the_pairs_and_fits_the_surrogate_of_a_lone_worker(root
     together, one = (load_file(folder(store, LEARNED, "collect_pairs") / PAIRS_FILE) for store in stores)
     sums = {"crammer_singer", "one_vs_rest", "class", "predicted", "complement"}
     assert set(together) == set(one) == {"counts", *sums}
+    assert one["counts"].shape == (3, 8, 6, 3)  # the network's own output, a perturbed one, a snapshot's
     assert torch.equal(together["counts"], one["counts"])
     for name, value in one.items():
         torch.testing.assert_close(together[name], value, rtol=1e-4, atol=1e-3)
-    fidelities = [read_fidelity(folder(store, LEARNED, "fit_surrogate")) for store in stores]
-    assert fidelities[0] == pytest.approx(fidelities[1], abs=1e-2, nan_ok=True)
+    for stage in ("fit_surrogate", "finetune"):
+        fidelities = [read_fidelity(folder(store, LEARNED, stage)) for store in stores]
+        assert fidelities[0] == pytest.approx(fidelities[1], abs=1e-2, nan_ok=True)
 
 
 def test_the_first_worker_alone_is_told_of_epochs(root: Path) -> None:

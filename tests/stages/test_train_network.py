@@ -15,8 +15,10 @@ from neuroiou_study.stages.train_network import (
     CHECKPOINT_FILE,
     HISTORY_FILE,
     MODEL_FILE,
+    SNAPSHOTS,
     count_images,
     read_history,
+    snapshot_epochs,
     train_network,
 )
 from tests.stages.processes import kill, received, started
@@ -24,7 +26,9 @@ from tests.stages.tiny import Heard, tiny_trial
 
 ADAMW = tiny_trial(pretrain__epochs=4)
 SGD = tiny_trial(pretrain__epochs=4, pretrain__optimizer__name="sgd", pretrain__lr=0.01)
-SPECS = pytest.mark.parametrize("spec", [ADAMW, SGD], ids=["adamw", "sgd"])
+POLY = tiny_trial(pretrain__epochs=4, pretrain__schedule__name="poly", pretrain__snapshots=2)
+COSINE = tiny_trial(pretrain__epochs=4, pretrain__schedule__name="cosine")
+SPECS = pytest.mark.parametrize("spec", [ADAMW, SGD, POLY], ids=["adamw", "sgd", "poly"])
 
 
 def train(spec: TrialSpec, folder: Path, heard: Heard | None = None) -> Path:
@@ -33,8 +37,9 @@ def train(spec: TrialSpec, folder: Path, heard: Heard | None = None) -> Path:
     return folder
 
 
-def result(folder: Path) -> tuple[bytes, bytes]:
-    return (folder / HISTORY_FILE).read_bytes(), (folder / MODEL_FILE).read_bytes()
+def result(folder: Path) -> tuple[bytes, ...]:
+    snapshots = [path.read_bytes() for path in sorted(folder.glob(SNAPSHOTS))]
+    return (folder / HISTORY_FILE).read_bytes(), (folder / MODEL_FILE).read_bytes(), *snapshots
 
 
 class PowerCut(Exception):  # noqa: N818
@@ -110,6 +115,55 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(spec: TrialSpec, epo
     assert result(resumed) == whole
     assert heard.names == [f"pretrain {number}" for number in (1, 2, 3, 4)]
     assert [{"epoch": progress.epoch, **progress.metrics} for progress in heard.epochs] == read_history(resumed)
+
+
+def rate(folder: Path) -> float:
+    """The learning rate that an interrupted training goes on with."""
+    checkpoint = torch.load(folder / CHECKPOINT_FILE, weights_only=True)
+    return float(checkpoint["optimizer"]["param_groups"][0]["lr"])
+
+
+@pytest.mark.parametrize(
+    ("spec", "factors"),
+    [(ADAMW, (1.0, 1.0)), (POLY, (0.75**0.9, 0.25**0.9)), (COSINE, (0.5 + 8**-0.5, 0.5 - 8**-0.5))],
+    ids=["constant", "poly", "cosine"],
+)
+def test_the_learning_rate_follows_its_schedule_also_when_resumed(
+    spec: TrialSpec, factors: tuple[float, float], tmp_path: Path
+) -> None:
+    after_one = cut(spec, tmp_path / "cut", 1)
+    expected = [spec.pretrain.lr * factor for factor in factors]
+    assert rate(after_one) == pytest.approx(expected[0])
+    with pytest.raises(Pruned):
+        train(spec, after_one, Heard(stop=("pretrain", 3)))
+    assert rate(after_one) == pytest.approx(expected[1])
+
+
+def test_snapshots_are_spread_evenly_and_change_nothing(tmp_path: Path) -> None:
+    kept = tiny_trial(pretrain__epochs=4, pretrain__schedule__name="cosine", pretrain__snapshots=1)
+    assert snapshot_epochs(COSINE.pretrain) == set() == snapshot_epochs(COSINE.finetune)
+    assert (snapshot_epochs(kept.pretrain), snapshot_epochs(POLY.pretrain)) == ({2}, {1, 2})
+    folder = train(kept, tmp_path / "kept")
+    assert result(folder)[:2] == result(train(COSINE, tmp_path / "plain"))
+    assert [path.name for path in folder.glob(SNAPSHOTS)] == ["snapshot-000002.safetensors"]
+    checkpoint = torch.load(cut(COSINE, tmp_path / "cut", 2) / CHECKPOINT_FILE, weights_only=True)
+    weights = load_file(folder / "snapshot-000002.safetensors")
+    assert all(torch.equal(weights[name], value) for name, value in checkpoint["model"].items())
+
+
+def test_a_sum_over_pixels_is_a_mean_with_another_learning_rate(tmp_path: Path) -> None:
+    # One step of all eight images, so that the sum is so many times the mean.
+    settings = {"epochs": 1, "batch_size": 8, "optimizer__name": "sgd", "optimizer__weight_decay": 0.0}
+    step: dict[str, Any] = {f"pretrain__{name}": value for name, value in settings.items()}
+    training = build.dataset(ADAMW.data, "train")
+    pixels_per_image = sum(int((training.load(i).labels != training.ignore_index).sum()) for i in range(8)) / 8
+    mean = train(tiny_trial(**step, pretrain__lr=0.5), tmp_path / "mean")
+    lr = 0.5 / pixels_per_image
+    added = train(tiny_trial(**step, pretrain__lr=lr, pretrain__reduction="sum"), tmp_path / "sum")
+    losses = [read_history(folder)[0]["loss"] for folder in (mean, added)]
+    assert losses[1] == pytest.approx(losses[0] * pixels_per_image)
+    weights, same = (load_file(folder / MODEL_FILE) for folder in (mean, added))
+    assert all(torch.allclose(value, same[name], atol=1e-5) for name, value in weights.items())
 
 
 def test_a_resumed_training_does_not_repeat_epochs(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.backend import LocalWorker, Progress
 from neuroiou_study.stages.evaluate import read_metrics
+from neuroiou_study.stages.fit_surrogate import read_fidelity
 from neuroiou_study.stages.pipeline import plan
 from neuroiou_study.stages.records import Assignment, StudyRecords, TrialRecord
 from neuroiou_study.stages.store import Store
@@ -113,6 +114,39 @@ def test_a_diverging_trial_fails_with_step_and_images(store: Store) -> None:
     assert record.error.startswith("NonFiniteLossError: step 1: loss nan: must be finite: images train-0")
     assert record.error.endswith(": lower the learning rate")
     assert set(record.runs[0].stages) == {"pretrain"}
+
+
+def test_a_gated_trial_costs_no_fine_tuning_and_says_why(store: Store) -> None:
+    strict, heard = tiny_study(gate={"min_sign": 0.0, "min_r2": 1.0}), Heard()
+    record = run(strict, assignment(), store, heard)
+    assert (record.state, record.score, record.runs[0].history) == ("gated", None, [])
+    assert set(record.runs[0].stages) == {"pretrain", "collect_pairs", "fit_surrogate"}
+    assert heard.names == ["pretrain 1", "pretrain 2"]
+    assert not (store.root / "stages" / "finetune").exists()
+    surrogate = store.find(record.runs[0].stages["fit_surrogate"])
+    assert surrogate is not None
+    assert record.error == f"gate: r2 {read_fidelity(surrogate)['r2']:.3f} is below min_r2 1"
+
+
+def test_a_control_is_not_gated_and_neither_is_what_others_share(store: Store) -> None:
+    strict = tiny_study(gate={"min_r2": 1.0}, search={"finetune.lr": {"choice": [1e-3, 1e-2]}})
+    run_shared_stages(strict, strict.seeds, store, LocalWorker())
+    assert (store.root / "stages" / "fit_surrogate").is_dir()
+    assert run(strict, assignment("ce"), store).state == "complete"
+
+
+def test_a_confirmation_is_the_trial_on_its_fresh_seed_on_val_without_a_gate(store: Store) -> None:
+    strict = tiny_study(gate={"min_r2": 1.0}, seeds=[3, 4], confirm={"seeds": 1})
+    assert run(strict, assignment(), store).state == "gated"
+    fresh = assignment().model_copy(update={"fresh_seed": 5})
+    record = run(strict, fresh, store)
+    assert record.state == "complete" and [seed_run.seed for seed_run in record.runs] == [5]
+    found = store.find(record.runs[0].stages["evaluate"])
+    assert found is not None and read_metrics(found)["split"] == "val"
+    assert StudyRecords(strict, store).confirmations() == [record]
+    assert [each.state for each in StudyRecords(strict, store)] == ["gated"]
+    # The score stays that of select, as in the search: val is for the verdict.
+    assert record.score == record.runs[0].history[-1]["select_miou"]
 
 
 def test_a_trial_that_failed_before_its_first_epoch_has_no_score(store: Store) -> None:

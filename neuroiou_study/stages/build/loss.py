@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from neuroiou_study.core.data.dataset import SegmentationDataset
+from neuroiou_study.core.features import Inputs
 from neuroiou_study.core.losses import (
     ClosedFormLoss,
     CrossEntropyLoss,
@@ -30,6 +31,8 @@ from neuroiou_study.spec.losses import (
     WeightedCrossEntropySpec,
 )
 
+_FLIP_INPUTS = {"probability": Inputs("prob3"), "hinge": Inputs("hinge3"), "log": Inputs("log3")}
+
 
 def loss(spec: LossSpec, training: SegmentationDataset, surrogate: Path | None = None) -> SegmentationLoss:
     """A loss for the classes, the void value and the class frequencies of ``training``.
@@ -49,7 +52,7 @@ def loss(spec: LossSpec, training: SegmentationDataset, surrogate: Path | None =
         case ClosedFormSpec():
             return _mixed(ClosedFormLoss(void, spec.aggregate), spec.cross_entropy_weight)
         case FlipSpec():
-            return _mixed(FlipLoss(void, spec.aggregate), spec.cross_entropy_weight)
+            return _mixed(FlipLoss(void, spec.aggregate, _FLIP_INPUTS[spec.sums]), spec.cross_entropy_weight)
         case NeuroIoUSpec():
             assert surrogate is not None, "a learned loss has a surrogate"
             return _mixed(NeuroIoULoss.load(surrogate), spec.cross_entropy_weight)

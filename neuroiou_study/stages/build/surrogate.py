@@ -27,7 +27,7 @@ def fit_settings(spec: FitSurrogateSpec, seed: int) -> FitSettings:
         epochs=spec.epochs,
         batch_size=spec.batch_size,
         weight_decay=spec.weight_decay,
-        flip_gain_weight=spec.gain_weight,
+        flip_gain_weight=spec.flip_gain_weight,
         patience=spec.patience,
         held_out_fraction=spec.held_out_fraction,
         seed=seed,

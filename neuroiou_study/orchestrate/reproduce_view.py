@@ -1,0 +1,101 @@
+"""The reproduced figures and tables in MLflow: the experiment ``reproduce``, a run for each target and its data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from neuroiou_study.orchestrate import tracking
+from neuroiou_study.orchestrate.mlflow_run import MlflowRun
+from neuroiou_study.orchestrate.mlflow_view import SQLITE, redacted
+from neuroiou_study.orchestrate.shown import ONCE, Series
+from neuroiou_study.report.reproduced import Reproduction
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "reproduce"
+
+
+class ReproduceView:
+    """The view at ``uri``: ``http(s)://…`` or ``sqlite:////folder/mlflow.db`` with its files beside it."""
+
+    FAILURES = tracking.FAILURES
+    """What :meth:`show` raises if MLflow does not take it."""
+
+    def __init__(self, uri: str) -> None:
+        for name, value in tracking.DEFAULTS.items():
+            os.environ.setdefault(name, value)
+        self._uri = uri
+        self._database = Path(uri.removeprefix(SQLITE).partition("?")[0]) if uri.startswith(SQLITE) else None
+
+    def show(self, made: Reproduction, files: Sequence[Path]) -> None:
+        """The target's run, the same each time, has the numbers, the note and the files of ``made``."""
+        if self._database is not None:
+            self._database.parent.mkdir(parents=True, exist_ok=True)
+        # Here: tracking sets what MLflow reads when it is imported.
+        from mlflow import MlflowClient
+
+        client = MlflowClient(self._uri, registry_uri=self._uri)
+        run = self._run(client, self._experiment(client), made)
+        run.begin()
+        run.describe({}, {"mlflow.note.content": _note(made)})
+        run.log(_numbers(made))
+        for path in files:
+            # Whatever its size: MlflowRun.upload would keep an older one of equal size.
+            client.log_artifact(run.id, str(path))
+        run.end("FINISHED")
+
+    def _experiment(self, client: MlflowClient) -> str:
+        found = client.get_experiment_by_name(EXPERIMENT)
+        if found is None:
+            files = str(self._database.parent / "mlartifacts") if self._database else None
+            return client.create_experiment(EXPERIMENT, files)
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        return found.experiment_id
+
+    def _run(self, client: MlflowClient, experiment: str, made: Reproduction) -> MlflowRun:
+        tags = {"neuroiou.target": made.target, "neuroiou.data": made.setting.data}
+        tags |= {"neuroiou.smoke": str(made.setting.is_smoke).lower(), "neuroiou.kind": "reproduction"}
+        condition = " AND ".join(f"tags.`{name}` = '{text}'" for name, text in tags.items())
+        found = client.search_runs([experiment], condition, max_results=1, order_by=["start_time ASC"])
+        return MlflowRun(client, found[0] if found else client.create_run(experiment, tags=tags, run_name=_name(made)))
+
+
+def require_uri(uri: str) -> None:
+    """Raise ValueError for what MLflow would not serve."""
+    path = uri.removeprefix(SQLITE)
+    if not uri.startswith(("http://", "https://")) and (path == uri or not Path(path).is_absolute()):
+        rule = "must be http(s)://… or sqlite:////absolute/path/mlflow.db"
+        raise ValueError(f"--tracking-uri: {redacted(uri)}: {rule}: change it")
+
+
+def _name(made: Reproduction) -> str:
+    return f"{made.target} (smoke)" if made.setting.is_smoke else made.target
+
+
+def _note(made: Reproduction) -> str:
+    document = made.as_document()
+    studies = ", ".join(f"`{identity}`" for identity in document["studies"].values()) or "none"
+    title = made.setting.title(f"# {made.target}").replace("\n", "\n\n")
+    return f"{title}\n\n{made.headline}\n\nThe paper (cited): {document['paper']['claim']}\n\nStudies: {studies}"
+
+
+def _numbers(made: Reproduction) -> Series:
+    return {name: {ONCE: value} for name, value in _flat("ours", made.ours)}
+
+
+def _flat(name: str, value: object) -> Iterator[tuple[str, float]]:
+    """The numbers in a document under ``a/b/c``, in the letters that MLflow allows."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(f"{name}/{_plain(str(key))}", inner)
+    elif isinstance(value, int | float):
+        yield name, float(value)
+
+
+def _plain(text: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "_-. " else "_" for letter in text)

@@ -1,0 +1,111 @@
+"""``neuroiou-study reproduce …``: the paper's figures and tables, ours beside the paper's."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from neuroiou_study.orchestrate.paper_studies import Wish
+    from neuroiou_study.orchestrate.study import Where
+    from neuroiou_study.report.progress import ProgressView
+    from neuroiou_study.report.reproduced import Reproduction, Setting
+    from neuroiou_study.spec import StudySpec
+    from neuroiou_study.stages.store import Store
+
+FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
+out = Console(highlight=False)
+err = Console(stderr=True)
+
+
+class Backend(StrEnum):
+    """Where the work runs."""
+
+    ray = "ray"
+    local = "local"
+
+
+def reproduce(
+    target: Annotated[str, typer.Argument(help="fig2, table1, fig3, fig4, fig5, fig6, weighted-ce or all.")],
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="ROOT", help="Holds VOCdevkit, cityscapes or camvid. Default: embedded shapes."),
+    ] = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Tiny studies: shows that it runs, not a result.")] = False,
+    to: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the files; created.")] = Path(
+        "reproduced"
+    ),
+    store: Annotated[str, typer.Option("--store", metavar="URI", help="Folder of all results.")] = "./runs",
+    tracking_uri: Annotated[
+        str, typer.Option("--tracking-uri", metavar="URI", help="MLflow. Default: SQLite in the store.")
+    ] = "",
+    backend: Annotated[Backend, typer.Option(help="`local` runs in this process, without Ray.")] = Backend.ray,
+    per_category: Annotated[
+        bool, typer.Option("--per-category", help="For table1, one binary study for each class.")
+    ] = False,
+    overrides: Annotated[
+        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Replace a value in every study; repeatable.")
+    ] = [],  # noqa: B006
+) -> None:
+    """Run the studies behind a figure or table of the paper and draw it, the paper's values beside ours."""
+    from neuroiou_study.orchestrate.paper_data import find_data
+    from neuroiou_study.orchestrate.paper_studies import Wish
+    from neuroiou_study.orchestrate.reproduce_view import require_uri
+    from neuroiou_study.orchestrate.study import Where
+    from neuroiou_study.stages.store import open_store
+
+    try:
+        opened = open_store(store)
+        uri = tracking_uri or f"sqlite:///{opened.root / 'mlflow.db'}"
+        require_uri(uri)
+        settings = _plan(target, Wish(find_data(data), smoke, per_category, tuple(overrides)))
+    except (ValueError, OSError) as error:
+        _end(WRONG_INPUT, str(error))
+    failures = [failure for each in settings for failure in _one(each, opened, Where(backend.value, None, uri), to)]
+    out.print(f"All files: MLflow at {uri}, experiment reproduce", soft_wrap=True)
+    if failures:
+        _end(FAILED, "\n".join(failures))
+
+
+def _plan(target: str, wish: Wish) -> list[Setting]:
+    from neuroiou_study.orchestrate import reproduce
+
+    return reproduce.plan(target, wish)
+
+
+def _one(setting: Setting, store: Store, where: Where, folder: Path) -> list[str]:
+    """Make one target and say what came out; returns what failed, so that the others are made all the same."""
+    from neuroiou_study.orchestrate import reproduce
+
+    try:
+        made, files = reproduce.reproduce(setting, store, where, folder, _watched)
+    except (RuntimeError, ValueError, OSError) as error:
+        return [f"{setting.target}: {error}"]
+    except KeyboardInterrupt:
+        _end(INTERRUPTED, "interrupted; the same command continues where it stopped")
+    _say(made, files)
+    return [f"{made.target}: {each}: no complete trial: see the errors above" for each in made.missing]
+
+
+def _watched(study: StudySpec) -> ProgressView:
+    from neuroiou_study.report.progress import ProgressView
+    from neuroiou_study.report.status import num_confirmations
+
+    num_wanted = sum(study.num_trials(arm) for arm in study.arms) + num_confirmations(study)
+    return ProgressView(study, num_wanted, err)
+
+
+def _say(made: Reproduction, files: list[Path]) -> None:
+    smoke = " (smoke: not a result)" if made.setting.is_smoke else ""
+    out.print(f"{made.target}, data: {made.setting.data}{smoke}", soft_wrap=True, style="bold", markup=False)
+    out.print(f"  {made.headline}", soft_wrap=True, markup=False)
+    out.print(f"  {', '.join(map(str, files))}", soft_wrap=True, markup=False)
+
+
+def _end(code: int, message: str) -> NoReturn:
+    err.print(message, style="red", soft_wrap=True, markup=False, highlight=False)
+    raise typer.Exit(code)
