@@ -272,7 +272,16 @@ def _print_report(study: StudySpec, store: Store, as_json: bool = False) -> Lead
 
 
 def _print_json(document: object) -> None:
-    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    sys.stdout.write(json.dumps(_without_nan(document), indent=2, allow_nan=False) + "\n")
+
+
+def _without_nan(document: object) -> object:
+    """``document`` with null for what has no value: JSON has no NaN."""
+    if isinstance(document, dict):
+        return {name: _without_nan(value) for name, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [_without_nan(value) for value in document]
+    return None if isinstance(document, float) and document != document else document
 
 
 def _summary(study: StudySpec) -> str:

@@ -12,19 +12,19 @@ from torch import Tensor
 
 from neuroiou_study.core.counts import FN, FP, SETS, TP
 from neuroiou_study.core.fitting import Rows, estimate_and_gradient
-from neuroiou_study.core.gains import analytic_gradient, flip_gains, right_gains
+from neuroiou_study.core.gains import Gains, analytic_gradient, flip_gains, right_gains
 from neuroiou_study.core.surrogate import Surrogate
 
 IOU_BINS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def fidelity(surrogate: Surrogate, rows: Rows) -> dict[str, float]:
+def fidelity(surrogate: Surrogate, rows: Rows, gains: Gains = "step") -> dict[str, float]:
     """How well ``surrogate`` does on ``rows`` it was not fitted on, as flat names and numbers.
 
     ``mse``, ``r2``, ``spearman`` of the value; ``sign_*`` the fraction of rows, and ``pixel_sign_*`` of pixels, whose
     derivative by that sum has the sign that helps (rows where the set is empty do not count); ``gradient_cosine`` the
     mean cosine with the derivative of the IoU loss, ``flip_gain_cosine`` with the flip gains; ``gain_error`` the RMS of
-    the gradient's difference to the flip gains over the RMS of these, each times the union; ``dead_fn_pull`` the FN
+    the gradient's difference to ``gains`` over the RMS of these, each times the union; ``dead_fn_pull`` the FN
     derivative over its gain where nothing of the class is right (1 is as it should be); ``gradient_size_iou_*``
     the mean gradient norm × union by IoU bin, rows without a TP apart (``gradient_size_dead``). NaN where no row
     qualifies.
@@ -34,7 +34,7 @@ def fidelity(surrogate: Surrogate, rows: Rows) -> dict[str, float]:
         **_value_fidelity(estimate, rows.iou_loss),
         **_sign_fidelity(gradient, rows, surrogate.config.inputs.right_signs),
         **_direction_fidelity(gradient, rows, surrogate.config.inputs.right_signs),
-        **_gain_fidelity(gradient, rows, surrogate.config.inputs.right_signs),
+        **_gain_fidelity(gradient, rows, right_gains(rows.counts, surrogate.config.inputs.right_signs, gains)),
         **_gradient_sizes(gradient, rows),
     }
 
@@ -84,8 +84,8 @@ def _mean_cosine(a: Tensor, b: Tensor) -> float:
     return float(torch.cosine_similarity(a[some], b[some], dim=-1, eps=1e-300).mean())
 
 
-def _gain_fidelity(gradient: Tensor, rows: Rows, right_signs: tuple[int, int, int]) -> dict[str, float]:
-    gains, union = right_gains(rows.counts, right_signs), rows.counts.sum(-1, keepdim=True).double()
+def _gain_fidelity(gradient: Tensor, rows: Rows, gains: Tensor) -> dict[str, float]:
+    union = rows.counts.sum(-1, keepdim=True).double()
     error, size = ((gradient - gains) * union).square().sum(-1).mean(), (gains * union).square().sum(-1).mean()
     dead = rows.counts[:, TP] == 0
     pull = (gradient / gains)[dead, FN].mean()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from neuroiou_study.core.gains import right_gains
+from neuroiou_study.core.gains import Gains, right_gains
 from neuroiou_study.core.metrics import iou_loss
 from neuroiou_study.core.reduction import in_labels, valid_pixels
 from neuroiou_study.core.surrogate import Surrogate, SurrogateConfig
@@ -94,7 +94,7 @@ class FitSettings:
     with a ``weight_decay`` of 0.1. The other numbers are *assumed*.
 
     ``flip_gain_weight`` is the weight of the gradient's squared error against the true gain of moving one pixel
-    (:func:`neuroiou_study.core.gains.flip_gains`), both times the union; 0 is the paper's objective (eq. 3).
+    (:mod:`neuroiou_study.core.gains`), both times the union; 0 is the paper's objective (eq. 3).
     """
 
     lr: float = 3e-3
@@ -105,6 +105,7 @@ class FitSettings:
     seed: int = 0
     weight_decay: float = 1.0
     flip_gain_weight: float = 0.0
+    gains: Gains = "step"
 
 
 class Fit(NamedTuple):
@@ -183,7 +184,7 @@ def _objective(surrogate: Surrogate, rows: Rows, settings: FitSettings) -> Objec
     if settings.flip_gain_weight == 0:
         features = surrogate.features(*rows.statistics).detach()
         return lambda batch: F.mse_loss(surrogate.net(features[batch]), targets[batch])
-    gains = right_gains(rows.counts, surrogate.config.inputs.right_signs)
+    gains = right_gains(rows.counts, surrogate.config.inputs.right_signs, settings.gains)
 
     def with_gains(batch: Tensor) -> Tensor:
         part = rows.select(batch)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from neuroiou_study.core.counts import at_least_float32, membership
 from neuroiou_study.core.features import Inputs
-from neuroiou_study.core.gains import right_gains
+from neuroiou_study.core.gains import Gains, right_gains
 from neuroiou_study.core.metrics import iou_loss
 from neuroiou_study.core.reduction import RowLoss, SegmentationLoss
 
@@ -86,11 +86,22 @@ class FlipLoss(StatisticsLoss):
     """The IoU loss itself, with the gain of moving one pixel between the sets as its derivative by the sums.
 
     Where no pixel of a class is right its IoU loss is flat in the counts, yet a flip gains 1 / U: this loss pulls
-    there. What a surrogate with flip-gain supervision learns, unlearned; also of hinges and log losses (``inputs``).
+    there. What a surrogate with flip-gain supervision learns, unlearned; also of hinges and log losses (``inputs``),
+    and with the gains of the whole way to a prediction without errors (``gains="path"``).
     """
 
+    def __init__(
+        self,
+        ignore_index: int = 255,
+        aggregate: str = "image",
+        inputs: Inputs | None = None,
+        gains: Gains = "step",
+    ) -> None:
+        super().__init__(ignore_index, aggregate, inputs)
+        self.gains = gains
+
     def row_losses(self, counts: Tensor, sums: Tensor, num_pixels: Tensor, class_index: Tensor) -> Tensor:
-        gains = right_gains(counts, self.inputs.right_signs)
+        gains = right_gains(counts, self.inputs.right_signs, self.gains)
         return iou_loss(counts) + (gains * (sums - sums.detach())).sum(dim=-1)
 
 

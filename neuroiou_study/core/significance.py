@@ -1,8 +1,9 @@
 """Is one network really better than another? A paired bootstrap over images and seeds, and Holm's correction.
 
-Two arms are compared on the same images and the same seeds, so both are drawn together: what makes an image or a seed
-easy for both cancels. Drawing seeds too answers for the next training, not only for these networks. With few seeds the
-interval is a little too narrow: S seeds show (S - 1) / S of their variance.
+Two arms are compared on the same images and the same seeds: what makes an image or a seed easy for both cancels. Images
+are drawn with replacement. Seeds answer for the next training, not only for these networks; they are far too few to be
+drawn (three seeds agree in sign by chance in a quarter of all cases), so what a draw of seeds adds comes from Student's
+t with the spread that the seeds' differences show.
 """
 
 from collections.abc import Hashable, Mapping
@@ -27,10 +28,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Draws:
-    """R draws with replacement from S seeds and N images, as how often each was drawn."""
+    """R draws: how often each of N images was drawn, and the error of a mean over S seeds in standard errors."""
 
-    seeds: Tensor  # (R, S) float64
     images: Tensor  # (R, N) float64
+    seeds: Tensor  # (R,) float64, Student's t with S - 1 degrees of freedom; 0 for a single seed, which shows no spread
 
 
 def draw(num_seeds: int, num_images: int, *, resamples: int, images_per_block: int = 1, seed: int = 0) -> Draws:
@@ -38,7 +39,14 @@ def draw(num_seeds: int, num_images: int, *, resamples: int, images_per_block: i
     generator = torch.Generator().manual_seed(seed)
     block = torch.arange(num_images) // images_per_block
     blocks = _times_drawn(int(block[-1]) + 1, resamples, generator)
-    return Draws(_times_drawn(num_seeds, resamples, generator), blocks[:, block])
+    return Draws(blocks[:, block], _students_t(num_seeds - 1, resamples, generator))
+
+
+def _students_t(freedom: int, number: int, generator: torch.Generator) -> Tensor:
+    if freedom < 1:
+        return torch.zeros(number, dtype=torch.float64)
+    normal = torch.randn(number, freedom + 1, generator=generator, dtype=torch.float64)
+    return normal[:, 0] / normal[:, 1:].square().mean(1).sqrt()
 
 
 def _times_drawn(number: int, resamples: int, generator: torch.Generator) -> Tensor:
@@ -57,11 +65,9 @@ def scores(counts: Tensor, *, background: int | None = None) -> Tensor:
 
 
 def resampled_scores(counts: Tensor, draws: Draws, *, background: int | None = None) -> Tensor:
-    """``(R, 2 + C)`` scores of each draw, averaged over its seeds; ``counts`` ``(S, N, C, 3)`` of S seeds, N images."""
+    """``(R, S, 2 + C)`` scores of each draw of images, for each seed; ``counts`` ``(S, N, C, 3)``."""
     pooled = torch.einsum("rn,snck->rsck", draws.images, counts.double())
-    each = scores(pooled, background=background)
-    weights = draws.seeds.unsqueeze(-1) * ~each.isnan()
-    return (each.nan_to_num() * weights).sum(1) / weights.sum(1)
+    return scores(pooled, background=background)
 
 
 def mean_scores(counts: Tensor, *, background: int | None = None) -> Tensor:
@@ -76,10 +82,19 @@ def differences(
 
     In the order of :func:`scores`. Percentile intervals. A score that neither has is NaN throughout.
     """
-    observed = mean_scores(ours, background=background) - mean_scores(theirs, background=background)
+    per_seed = scores(ours.sum(1), background=background) - scores(theirs.sum(1), background=background)
     resampled = resampled_scores(ours, draws, background=background)
     resampled = resampled - resampled_scores(theirs, draws, background=background)
-    return [_difference(float(value), drawn, confidence) for value, drawn in zip(observed, resampled.T, strict=True)]
+    drawn = resampled.nanmean(1) + draws.seeds.unsqueeze(1) * _standard_error(per_seed)
+    observed = per_seed.nanmean(0)
+    return [_difference(float(value), each, confidence) for value, each in zip(observed, drawn.T, strict=True)]
+
+
+def _standard_error(per_seed: Tensor) -> Tensor:
+    """``(M,)`` standard error of the mean of ``per_seed`` ``(S, M)`` over the seeds that have a value; 0 for one."""
+    number = (~per_seed.isnan()).sum(0)
+    deviations = (per_seed - per_seed.nanmean(0)).square().nansum(0)
+    return (deviations / (number - 1).clamp(min=1) / number.clamp(min=1)).sqrt()
 
 
 def _difference(value: float, drawn: Tensor, confidence: float) -> Difference:

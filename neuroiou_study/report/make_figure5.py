@@ -22,7 +22,7 @@ from neuroiou_study.stages.train_network import MODEL_FILE
 from neuroiou_study.stages.trial import result_folder
 
 ARMS = ("ce", "neuroiou")
-BEST, SECOND, TYPICAL, WORST = "largest gain", "second gain", "median", "failure: largest loss"
+BEST, SECOND, TYPICAL, WORST = "best for NeuroIoU", "second best", "median", "worst (failure)"
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def _confirmed(
 def _compared(
     study: StudySpec, counts: dict[str, _Counts], measures: Sequence[str], background: int | None
 ) -> dict[str, list[Comparison]]:
-    """Every trial with every control but itself, Holm-corrected: one family for each mean, one for all classes."""
+    """Every trial with every control but itself, Holm-corrected."""
     assert study.confirm is not None
     found: dict[tuple[str, str, str], Difference] = {}
     for trial, ours in counts.items():
@@ -130,17 +130,15 @@ def _draws(study: StudySpec, num_seeds: int, num_images: int) -> Draws:
 
 
 def _corrected(study: StudySpec, found: dict[tuple[str, str, str], Difference]) -> dict[tuple[str, str, str], float]:
-    """Families: the learned trials' and the controls' comparisons are different questions, and so are the means."""
-    corrected: dict[tuple[str, str, str], float] = {}
-    families = {(_is_learned(study, key[0]), key[2] if key[2] in MEANS else "class") for key in found}
-    for learned, measure in families:
-        keys = [
-            key
-            for key in found
-            if _is_learned(study, key[0]) == learned and (key[2] if key[2] in MEANS else "class") == measure
-        ]
-        corrected |= holm({key: found[key].p for key in keys})
-    return corrected
+    families: dict[object, dict[tuple[str, str, str], float]] = {}
+    for key, one in found.items():
+        families.setdefault(_family(study, *key), {})[key] = one.p
+    return {key: p for family in families.values() for key, p in holm(family).items()}
+
+
+def _family(study: StudySpec, trial: str, control: str, measure: str) -> object:
+    """For a mean all comparisons of learned trials (or of controls) with controls; else the classes of one pair."""
+    return (_is_learned(study, trial), measure) if measure in MEANS else (trial, control)
 
 
 def _is_learned(study: StudySpec, trial: str) -> bool:

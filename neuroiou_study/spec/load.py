@@ -104,9 +104,12 @@ def _require_valid_ranges(study: StudySpec, where: str) -> None:
 
 
 def _require_valid_variants(study: StudySpec, where: str) -> None:
-    """Every variant must make a trial."""
+    """Every variant must make a trial, also with every corner of each range that is left to it."""
     for arm, values in study.variants.items():
         _require_valid(study, values, f"{where}.{arm}")
+        for name, bounds in study.ranges(arm).items():
+            for corner in bounds.corners:
+                _require_valid(study, {**values, name: corner}, f"{where}.{arm}")
 
 
 def _require_valid(study: StudySpec, values: Mapping[str, Scalar], where: str) -> None:

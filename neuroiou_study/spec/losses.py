@@ -8,6 +8,7 @@ from neuroiou_study.spec.base import Spec
 
 ClassWeights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(strict=False)]
 Aggregate = Literal["image", "batch"]
+Gains = Literal["step", "path"]
 
 
 class CrossEntropySpec(Spec):
@@ -63,6 +64,8 @@ class FlipSpec(_IoULossSpec):
     """Counts of each image and class, or of each class of the batch; *measured*: batch."""
     sums: Literal["probability", "hinge", "log"] = "probability"
     """What a pixel adds to its sets: its probability, or its hinge or log loss, as the surrogate's inputs do."""
+    gains: Gains = "step"
+    """What a pixel is worth: moved now, or on average over the way to a prediction without errors."""
 
 
 class NeuroIoUSpec(_IoULossSpec):

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from neuroiou_study.spec.base import Spec, broken
 from neuroiou_study.spec.data import Fraction
-from neuroiou_study.spec.losses import Aggregate
+from neuroiou_study.spec.losses import Aggregate, Gains
 from neuroiou_study.spec.training import LearningRate
 
 
@@ -60,6 +60,8 @@ class FitSurrogateSpec(Spec):
 
     For hinges and log losses the gain is that of one unit of a pixel's loss.
     """
+    gains: Gains = "step"
+    """Which gain: of moving one pixel now, or on average over the way to a prediction without errors."""
     lr: LearningRate = 3e-3
     """Adam's learning rate; *measured*."""
     epochs: int = Field(200, ge=1)

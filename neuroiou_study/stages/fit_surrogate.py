@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from neuroiou_study.core import fitting
 from neuroiou_study.core.fidelity import fidelity
 from neuroiou_study.core.fitting import Rows, make_rows
+from neuroiou_study.core.gains import Gains
 from neuroiou_study.core.neuroiou import NeuroIoULoss
 from neuroiou_study.spec.trial import TrialSpec
 from neuroiou_study.stages import build
@@ -33,7 +34,9 @@ def fit_surrogate(spec: TrialSpec, inputs: Mapping[str, Path], output: Path, wor
     fit = fitting.fit_surrogate(Rows.concatenated(parts), config, build.fit_settings(spec.fit_surrogate, spec.seed))
     loss = NeuroIoULoss(fit.surrogate, aggregate=spec.fit_surrogate.aggregate, ignore_index=dataset.ignore_index)
     loss.save(output)
-    write_json(output / FIDELITY_FILE, {**_fidelity(fit, parts), "num_epochs": fit.num_epochs})
+    write_json(
+        output / FIDELITY_FILE, {**_fidelity(fit, parts, spec.fit_surrogate.gains), "num_epochs": fit.num_epochs}
+    )
 
 
 def read_fidelity(folder: Path) -> dict[str, float]:
@@ -53,11 +56,11 @@ def rows_of(spec: TrialSpec, pairs: Pairs, num_classes: int) -> list[Rows]:
     ]
 
 
-def _fidelity(fit: fitting.Fit, parts: list[Rows]) -> dict[str, float]:
+def _fidelity(fit: fitting.Fit, parts: list[Rows], gains: Gains) -> dict[str, float]:
     images = fit.held_out.image.unique()
     own, *others = (part.select(torch.isin(part.image, images)) for part in parts)
-    report = fidelity(fit.surrogate, own)
+    report = fidelity(fit.surrogate, own, gains)
     if others:
-        elsewhere = fidelity(fit.surrogate, Rows.concatenated(others))
+        elsewhere = fidelity(fit.surrogate, Rows.concatenated(others), gains)
         report |= {f"other_{name}": value for name, value in elsewhere.items()}
     return report

@@ -77,6 +77,7 @@ def every_loss(num_classes: int = 4) -> dict[str, SegmentationLoss]:
         losses[f"lovasz_{aggregate}"] = LovaszLoss(aggregate=aggregate)
         losses[f"closed_form_{aggregate}"] = ClosedFormLoss(aggregate=aggregate)
         losses[f"flip_{aggregate}"] = FlipLoss(aggregate=aggregate)
+        losses[f"flip_log_{aggregate}"] = FlipLoss(aggregate=aggregate, inputs=Inputs("log3"))
         losses[f"neuroiou_{aggregate}"] = NeuroIoULoss(surrogate(monotone=True), aggregate=aggregate)
         losses[f"neuroiou_class_{aggregate}"] = NeuroIoULoss(surrogate(told_class, monotone=True), aggregate=aggregate)
     return losses

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -14,6 +15,7 @@ from neuroiou_study.core.counts import (
     Statistics,
     hard_counts,
     hinge_statistics,
+    log_statistics,
     probability_statistics,
 )
 from tests.core.examples import batch
@@ -24,6 +26,7 @@ STATISTICS: dict[str, Callable[..., Statistics]] = {
     "complement": partial(probability_statistics, reading="complement"),
     "crammer_singer": partial(hinge_statistics, hinge="crammer_singer"),
     "one_vs_rest": partial(hinge_statistics, hinge="one_vs_rest"),
+    "log": log_statistics,
 }
 LABELS = torch.tensor([[[0, 1, 2], [1, 255, 0]]])
 PROBS = torch.tensor(
@@ -71,6 +74,21 @@ def test_one_vs_rest_hinge_sums_of_a_hand_worked_image() -> None:
     assert sums.tolist() == [[[0.0, 3.0, 0.0], [0.75, 4.0, 1.5]]]
 
 
+def test_log_sums_of_a_hand_worked_image() -> None:
+    counts, sums = log_statistics(LOGITS, LABELS)
+    assert torch.equal(counts, COUNTS)
+    hits, false, missed = (-math.log(p) for p in (0.7, 0.5, 0.3))
+    assert sums[0, 0].tolist() == pytest.approx([hits, false, missed])
+
+
+def test_the_log_loss_of_a_sure_error_is_finite_and_pulls() -> None:
+    logits = torch.tensor([[200.0, 0.0, 0.0]]).reshape(1, 3, 1, 1).requires_grad_(True)
+    sums = log_statistics(logits, torch.ones(1, 1, 1, dtype=torch.int64)).sums
+    sums.sum().backward()
+    assert sums[0, 1, FN].item() == pytest.approx(200) and sums[0, 0, FP].item() == pytest.approx(200, rel=0.01)
+    assert logits.grad is not None and logits.grad.flatten()[:2].tolist() == pytest.approx([2, -1.5])
+
+
 def test_crammer_singer_is_the_default_hinge() -> None:
     logits, labels = batch()
     assert torch.equal(hinge_statistics(logits, labels).sums, STATISTICS["crammer_singer"](logits, labels).sums)
@@ -108,6 +126,9 @@ def _naive(logits: Tensor, labels: Tensor, ignore_index: int, kind: str) -> Stat
 
 def _values(z: Tensor, y: int, k: int, kind: str) -> tuple[float, float, float]:
     """What a pixel adds to TP if it is a hit, and otherwise to FN and to FP."""
+    if kind == "log":
+        p = z.softmax(0)
+        return -math.log(p[y]), -math.log(p[y]), -math.log(1 - p[k])
     if kind == "one_vs_rest":
         return max(0.0, 1 - float(z[y])), max(0.0, 1 - float(z[y])), max(0.0, 1 + float(z[k]))
     if kind == "crammer_singer":

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from neuroiou_study.core.surrogate import Surrogate
 from tests.core.examples import batch, surrogate
 
 READINGS: tuple[Reading, ...] = ("class", "predicted", "complement")
-INPUT_SETS: tuple[InputSet, ...] = ("prob3", "prob6", "hinge3", "hinge6")
+INPUT_SETS: tuple[InputSet, ...] = get_args(InputSet)
 
 
 def _gradient(loss_fn: NeuroIoULoss, logits: Tensor, labels: Tensor) -> Tensor:

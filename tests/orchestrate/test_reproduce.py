@@ -238,7 +238,8 @@ def test_a_binary_study_for_each_category() -> None:
 
 def test_table_1_by_category(tmp_path: Path) -> None:
     two_arms = ["--set", "controls={ce: {name: cross_entropy}}", "--set", "variants={}"]
-    done = call(tmp_path, "table1", "--per-category", "--smoke", *two_arms)
+    short = ["--set", "data.num_train=8", "--set", "pretrain.epochs=1"]
+    done = call(tmp_path, "table1", "--per-category", "--smoke", *two_arms, *short)
     assert done.exit_code == 1
     assert document(tmp_path, "table1")["missing"] == ["soft_iou", "no_int", "hinge"]
     ours = [row for row in csv.DictReader((tmp_path / "out" / "table1.csv").open()) if row["source"] == "ours"]

@@ -15,8 +15,9 @@ def test_classes_are_those_of_the_data_set() -> None:
 
 @pytest.mark.parametrize("arm", TABLE1)
 def test_means_of_table_1(arm: str) -> None:
-    # Within what rounding explains, but for No-Int: its columns have the mean 67.886, the paper says 67.87.
-    assert fmean(TABLE1[arm].values()) == pytest.approx(TABLE1_MEANS[arm], abs=0.017 if arm == "no_int" else 0.006)
+    # The paper cuts after two digits, but for No-Int: its columns have the mean 67.886, and it says 67.87.
+    excess = fmean(TABLE1[arm].values()) - TABLE1_MEANS[arm]
+    assert -1e-9 < excess < (0.02 if arm == "no_int" else 0.01)
 
 
 def test_every_target_has_a_claim_and_every_arm_a_name() -> None:

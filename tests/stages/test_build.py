@@ -123,7 +123,7 @@ def test_a_surrogate_has_the_trial_s_shape_and_settings() -> None:
     assert (settings.batch_size, settings.held_out_fraction) == (9, 0.25)
 
 
-def test_what_needs_gains_has_no_effect_without_them() -> None:
+def test_context_has_no_effect_where_nothing_is_learned_of_gains() -> None:
     def built(**values: object) -> tuple[int, bool, float]:
         spec = tiny_trial(**{f"fit_surrogate__{name}": value for name, value in values.items()}).fit_surrogate
         inputs = build.surrogate_config(spec, 6).inputs
@@ -132,7 +132,7 @@ def test_what_needs_gains_has_no_effect_without_them() -> None:
     assert built(class_one_hot=True) == (6, False, 0.0)
     assert built(context=True) == (0, False, 0.0)
     assert built(context=True, flip_gain_weight=0.5) == (6, True, 0.5)
-    assert built(context=True, flip_gain_weight=0.5, inputs="hinge3") == (0, False, 0.0)
+    assert built(class_one_hot=True, flip_gain_weight=0.5, inputs="hinge3") == (6, False, 0.5)
 
 
 def test_cross_entropy_is_added_where_it_has_a_weight() -> None:

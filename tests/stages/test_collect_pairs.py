@@ -16,7 +16,7 @@ from neuroiou_study.stages.pretrain import pretrain
 from neuroiou_study.stages.train_network import MODEL_FILE
 from tests.stages.tiny import tiny_trial
 
-SUMS = {"crammer_singer", "one_vs_rest", "class", "predicted", "complement"}
+SUMS = {"log", "crammer_singer", "one_vs_rest", "class", "predicted", "complement"}
 PRETRAIN: dict[str, Any] = {"pretrain__epochs": 4, "pretrain__snapshots": 3}
 
 

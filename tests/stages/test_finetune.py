@@ -50,7 +50,7 @@ def statistics(model: torch.nn.Module, spec: TrialSpec, loss: NeuroIoULoss) -> t
     return torch.cat([part.counts for part in parts]), torch.cat([part.sums.double() for part in parts])
 
 
-@pytest.mark.parametrize("inputs", ["prob3", "hinge3"])
+@pytest.mark.parametrize("inputs", ["prob3", "hinge3", "log6"])
 def test_the_surrogate_is_measured_where_it_has_led_the_network(store: Store, inputs: str) -> None:
     spec = tiny_trial(fit_surrogate__inputs=inputs)
     found = folder(store, spec, "finetune")

@@ -1,4 +1,5 @@
 import math
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from neuroiou_study.core.fidelity import fidelity
+from neuroiou_study.core.fitting import Rows
 from neuroiou_study.core.neuroiou import NeuroIoULoss
 from neuroiou_study.spec import TrialSpec
 from neuroiou_study.stages.backend import LocalWorker
@@ -36,16 +39,16 @@ def fitted(pretrained: Path, folder: Path, **values: Any) -> dict[str, float]:
     return read_fidelity(folder)
 
 
-def others(fidelity: dict[str, float]) -> dict[str, float]:
-    found = {name: value for name, value in fidelity.items() if name.startswith("other_")}
+def others(report: dict[str, float]) -> dict[str, float]:
+    found = {name: value for name, value in report.items() if name.startswith("other_")}
     return {name.removeprefix("other_"): value for name, value in found.items()}
 
 
 def test_a_plain_d_has_one_fidelity(pretrained: Path, tmp_path: Path) -> None:
-    fidelity = fitted(pretrained, tmp_path / "plain")
-    assert others(fidelity) == {}
-    assert {"r2", "sign_tp", "sign_fp", "sign_fn", "gain_error", "num_epochs"} <= set(fidelity)
-    assert 1 <= fidelity["num_epochs"] <= 5
+    report = fitted(pretrained, tmp_path / "plain")
+    assert others(report) == {}
+    assert {"r2", "sign_tp", "sign_fp", "sign_fn", "gain_error", "num_epochs"} <= set(report)
+    assert 1 <= report["num_epochs"] <= 5
 
 
 def test_a_wider_d_has_a_fidelity_of_its_other_outputs_too(pretrained: Path, tmp_path: Path) -> None:
@@ -57,6 +60,20 @@ def test_a_wider_d_has_a_fidelity_of_its_other_outputs_too(pretrained: Path, tmp
     # … and those that are perturbed are not.
     far = fitted(pretrained, tmp_path / "far", collect_pairs__perturbed=2, collect_pairs__perturbation=4.0)
     assert math.isfinite(far["other_mse"]) and abs(far["other_mse"] - far["mse"]) > 1e-3 * far["mse"]
+
+
+def test_fidelity_is_of_whole_images_that_the_fit_has_not_seen(pretrained: Path, tmp_path: Path) -> None:
+    spec = tiny_trial(collect_pairs__perturbed=1, fit_surrogate__held_out_fraction=0.25)
+    found = fitted(pretrained, tmp_path / "pairs", collect_pairs__perturbed=1, fit_surrogate__held_out_fraction=0.25)
+    parts = rows_of(spec, load_file(tmp_path / "pairs" / PAIRS_FILE), 6)
+    surrogate = NeuroIoULoss.load(tmp_path / "pairs").surrogate
+
+    def mse_of(rows: Rows, images: tuple[int, ...]) -> float:
+        return fidelity(surrogate, rows.select(torch.isin(rows.image, torch.tensor(images))))["mse"]
+
+    expected = [pytest.approx(found[name], rel=1e-5) for name in ("mse", "other_mse")]
+    held_out = [images for images in combinations(range(8), 2) if [mse_of(rows, images) for rows in parts] == expected]
+    assert len(held_out) == 1
 
 
 def test_more_outputs_make_more_rows_of_the_same_images(pretrained: Path, tmp_path: Path) -> None:
@@ -79,6 +96,7 @@ def test_the_rows_are_of_the_sums_that_the_inputs_are_made_of(pretrained: Path, 
         ("prob6", "one_vs_rest", "class", "class"),
         ("hinge3", "crammer_singer", "class", "crammer_singer"),
         ("hinge6", "one_vs_rest", "class", "one_vs_rest"),
+        ("log3", "one_vs_rest", "class", "log"),
     ):
         spec = tiny_trial(fit_surrogate__inputs=inputs, fit_surrogate__hinge=hinge, fit_surrogate__reading=reading)
         (rows,) = rows_of(spec, pairs, 6)

@@ -55,10 +55,11 @@ def test_a_surrogate_of_the_gains_must_fit_them_and_not_the_value(tmp_path: Path
     assert missed(tmp_path, wider, gain_error=0.51) is None
 
 
-def test_a_hinge_surrogate_has_no_gains_to_fit(tmp_path: Path) -> None:
-    spec = trial(fit_surrogate__flip_gain_weight=1.0, fit_surrogate__inputs="hinge3")
-    assert missed(tmp_path, spec, gain_error=9.0) is None
-    assert missed(tmp_path, spec, r2=0.5) == "gate: r2 0.500 is below min_r2 0.97"
+@pytest.mark.parametrize("inputs", ["hinge3", "log6"])
+def test_a_surrogate_of_other_sums_is_held_to_its_gains_too(tmp_path: Path, inputs: str) -> None:
+    spec = trial(fit_surrogate__flip_gain_weight=0.1, fit_surrogate__inputs=inputs)
+    assert missed(tmp_path, spec, r2=0.5) is None
+    assert missed(tmp_path, spec, gain_error=9.0) == "gate: gain_error 9.000 is above max_gain_error 0.5"
 
 
 def test_everything_that_is_missed_is_named(tmp_path: Path) -> None:

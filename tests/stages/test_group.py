@@ -111,7 +111,7 @@ def test_a_group_s_trial_is_a_lone_worker_s(root: Path, alone: Store, assignment
 def test_a_group_collects_the_pairs_and_fits_the_surrogate_of_a_lone_worker(root: Path, alone: Store) -> None:
     stores = (Store(root / "store"), alone)
     together, one = (load_file(folder(store, LEARNED, "collect_pairs") / PAIRS_FILE) for store in stores)
-    sums = {"crammer_singer", "one_vs_rest", "class", "predicted", "complement"}
+    sums = {"log", "crammer_singer", "one_vs_rest", "class", "predicted", "complement"}
     assert set(together) == set(one) == {"counts", *sums}
     assert one["counts"].shape == (3, 8, 6, 3)  # the network's own output, a perturbed one, a snapshot's
     assert torch.equal(together["counts"], one["counts"])

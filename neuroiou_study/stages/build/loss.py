@@ -52,7 +52,9 @@ def loss(spec: LossSpec, training: SegmentationDataset, surrogate: Path | None =
         case ClosedFormSpec():
             return _mixed(ClosedFormLoss(void, spec.aggregate), spec.cross_entropy_weight)
         case FlipSpec():
-            return _mixed(FlipLoss(void, spec.aggregate, _FLIP_INPUTS[spec.sums]), spec.cross_entropy_weight)
+            return _mixed(
+                FlipLoss(void, spec.aggregate, _FLIP_INPUTS[spec.sums], spec.gains), spec.cross_entropy_weight
+            )
         case NeuroIoUSpec():
             assert surrogate is not None, "a learned loss has a surrogate"
             return _mixed(NeuroIoULoss.load(surrogate), spec.cross_entropy_weight)

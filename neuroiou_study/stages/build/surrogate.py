@@ -28,6 +28,7 @@ def fit_settings(spec: FitSurrogateSpec, seed: int) -> FitSettings:
         batch_size=spec.batch_size,
         weight_decay=spec.weight_decay,
         flip_gain_weight=spec.flip_gain_weight,
+        gains=spec.gains,
         patience=spec.patience,
         held_out_fraction=spec.held_out_fraction,
         seed=seed,
