@@ -15,10 +15,9 @@ from neuroiou_study.core.fitting import (
     estimate_and_gradient,
     fit_surrogate,
     make_rows,
-    right_gains,
     split_by_image,
 )
-from neuroiou_study.core.gains import flip_gains
+from neuroiou_study.core.gains import flip_gains, right_gains
 from neuroiou_study.core.surrogate import SurrogateConfig
 from tests.core.examples import rows, surrogate
 

@@ -75,20 +75,30 @@ def test_resampled_scores_are_those_of_a_naive_bootstrap() -> None:
     counts[:, 1:, 2] = 0  # class 2 is in one image of five, and in seed 1 nowhere
     counts[1, :, 2] = 0
     draws = draw(SEEDS, 5, resamples=40, images_per_block=2)
-    found = resampled_scores(counts, draws)[:, [0, 2, 3, 4]]
-    expected = [
-        naive_scores(counts, _drawn(images), _drawn(seeds))
-        for images, seeds in zip(draws.images, draws.seeds, strict=True)
-    ]
-    assert any(math.isnan(row[-1]) for row in expected) and not all(math.isnan(row[-1]) for row in expected)
-    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), equal_nan=True)
+    found = resampled_scores(counts, draws)[..., [0, 2, 3, 4]]
+    expected = torch.tensor(
+        [[naive_scores(counts, _drawn(images), [seed]) for seed in range(SEEDS)] for images in draws.images],
+        dtype=torch.float64,
+    )
+    assert expected[..., -1].isnan().any() and not expected[..., -1].isnan().all()
+    torch.testing.assert_close(found, expected, equal_nan=True)
 
 
-def test_each_draw_has_as_many_seeds_and_images_as_there_are() -> None:
-    assert DRAWS.images.shape == (500, IMAGES) and DRAWS.seeds.shape == (500, SEEDS)
-    assert (DRAWS.images.sum(1) == IMAGES).all() and (DRAWS.seeds.sum(1) == SEEDS).all()
+def test_each_draw_has_as_many_images_as_there_are() -> None:
+    assert DRAWS.images.shape == (500, IMAGES) and (DRAWS.images.sum(1) == IMAGES).all()
     assert DRAWS.images.mean(0).sub(1).abs().max() < 0.2  # no image has a better chance than another
     assert DRAWS.images.max() > 2 and DRAWS.images.min() == 0
+
+
+@pytest.mark.parametrize(("num_seeds", "beyond"), [(3, 4.303), (5, 2.776), (11, 2.228)])
+def test_the_draws_of_seeds_are_student_s_t(num_seeds: int, beyond: float) -> None:
+    drawn = draw(num_seeds, 2, resamples=40_000).seeds  # a twentieth lies beyond the table's two-sided value
+    assert float((drawn.abs() > beyond).double().mean()) == pytest.approx(0.05, abs=0.004)
+    assert float((drawn > 0).double().mean()) == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_single_seed_shows_no_spread() -> None:
+    assert not draw(1, 3, resamples=50).seeds.any()
 
 
 def test_the_images_of_a_block_are_drawn_together() -> None:
@@ -121,14 +131,16 @@ def test_a_clear_difference_is_found_in_every_score() -> None:
     assert len(found) == 2 + CLASSES
     for each in found:
         assert 0 < each.low < each.value < each.high < 0.3
-        assert each.p == 2 / 501  # none of 500 draws was against it
+        assert each.p < 0.05
 
 
 def test_the_other_way_round_is_the_opposite() -> None:
     ours, theirs = arms(gain=0.02)
     for one, other in zip(differences(ours, theirs, DRAWS), differences(theirs, ours, DRAWS), strict=True):
-        assert (one.value, one.low, one.high) == pytest.approx((-other.value, -other.high, -other.low))
-        assert one.p == other.p
+        assert one.value == pytest.approx(-other.value)
+        # The draws of seeds are not mirrored.
+        assert (one.low, one.high) == pytest.approx((-other.high, -other.low), abs=0.01)
+        assert one.p == pytest.approx(other.p, abs=0.1)
 
 
 def test_a_higher_confidence_has_a_wider_interval() -> None:
@@ -183,8 +195,7 @@ def test_a_class_of_few_images_has_an_interval_of_the_draws_that_have_it() -> No
     rare = differences(ours, theirs, DRAWS)[-1]
     without = int((DRAWS.images[:, 0] == 0).sum())
     assert 100 < without < 300  # about 500 / e
-    assert rare.low <= rare.value <= rare.high
-    assert rare.p == 2 / (500 - without + 1)
+    assert rare.low < rare.value < rare.high
 
 
 def test_one_comparison_in_twenty_of_equal_arms_is_called_different() -> None:
@@ -193,6 +204,17 @@ def test_one_comparison_in_twenty_of_equal_arms_is_called_different() -> None:
         ours, theirs = arms(seed=seed, num_seeds=1)
         wrong += differences(ours, theirs, draw(1, IMAGES, resamples=200, seed=seed))[0].p < 0.05
     assert 0.02 <= wrong / 200 <= 0.09
+
+
+@pytest.mark.parametrize("seed_spread", [0.01, 0.05])
+def test_seeds_that_differ_by_chance_are_not_called_different_more_often(seed_spread: float) -> None:
+    wrong = 0
+    for seed in range(200):
+        generator = torch.Generator().manual_seed(seed)
+        luck = seed_spread * torch.randn((2, SEEDS, 1, 1), generator=generator)
+        ours, theirs = (make_counts(0.6 + each.expand(SEEDS, IMAGES, CLASSES), generator) for each in luck)
+        wrong += differences(ours, theirs, draw(SEEDS, IMAGES, resamples=200, seed=seed))[0].p < 0.05
+    assert wrong / 200 <= 0.08
 
 
 def test_holm_of_hand_worked_p_values() -> None:
