@@ -12,7 +12,7 @@ from neuroiou_study.spec import StudySpec
 
 Node = dict[str, Any]
 SCHEMA: Node = StudySpec.model_json_schema()
-NEITHER = ("inputs", "monotone", "hinge", "class_one_hot", "context", "flip_gain_weight")
+NEITHER = ("inputs", "monotone", "hinge", "class_one_hot", "context", "flip_gain_weight", "gains")
 """Questions that a study answers: their defaults are the paper's."""
 KINDS = {"string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "null": (type(None),)}
 QUICKSTART = Path(__file__).parents[2] / "search_spaces" / "quickstart.yaml"
