@@ -86,6 +86,18 @@ def test_a_killed_trial_process_is_replaced_and_continues(head: RayHead, tmp_pat
     assert free_and_all_cpus(head) == (2, 2)
 
 
+@pytest.mark.parametrize("head", [False], ids=["no dashboard"], indirect=True)
+def test_winners_are_confirmed_on_fresh_seeds(head: RayHead, tmp_path: Path) -> None:
+    study = write_study(tmp_path, confirm={"seeds": 2, "resamples": 200}, budget={"max_trials": 1})
+    done = run_on(head, study, tmp_path / "runs")
+    assert done.returncode == 0, done.stderr
+    rows = report(study, tmp_path / "runs")["arms"]
+    assert {row["arm"]: len(row["val_miou_per_seed"]) for row in rows} == {"neuroiou": 2, "ce": 2, "soft_iou": 2}
+    assert "the best learned loss on val, is" in done.stdout
+    assert len(made(tmp_path / "runs", "pretrain")) == 3
+    assert free_and_all_cpus(head) == (2, 2)
+
+
 def trial_process(driver: "subprocess.Popen[str]") -> psutil.Process:
     """The process of the one running trial of ``driver``'s cluster, by the name that Ray gives it."""
     users: list[Any] = [process for process in psutil.process_iter(["cmdline"]) if is_trial(process)]
@@ -107,6 +119,7 @@ SHORTER = (
     "budget.max_trials=1",
     "controls={ce: {name: cross_entropy}}",
     "pruner={name: none}",
+    "gate.enabled=false",
 )
 STUDY = REPOSITORY / "search_spaces" / "camvid_unet.yaml"
 

@@ -35,9 +35,9 @@ def path_gains(counts: Tensor) -> Tensor:
     """``(M, 3)`` flip gains averaged over the way on which all errors vanish evenly (Aumann and Shapley 1974).
 
     With G labelled pixels, TP and FN pixels are worth ln(1 + FP/G) / FP, and FP pixels ∫ TP(t) / U(t)² dt while the
-    errors shrink to 0. The worths of all errors add up to the IoU loss. Unlike its flip gain, an FP pixel of a class of which
-    nothing is right is worth something: to be rid of it counts once the class is found. FP below 1e-3 G is taken as
-    1e-3 G, since the formulas cancel there.
+    errors shrink to 0. The worths of all errors add up to the IoU loss. Unlike its flip gain, an FP pixel of a class of
+    which nothing is right is worth something: to be rid of it counts once the class is found. FP below 1e-3 G is taken
+    as 1e-3 G, since the formulas cancel there.
     """
     counts = counts.double()
     tp, fp, fn = counts.unbind(-1)

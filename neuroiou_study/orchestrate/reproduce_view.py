@@ -33,6 +33,10 @@ class ReproduceView:
 
     def show(self, made: Reproduction, files: Sequence[Path]) -> None:
         """The target's run, the same each time, has the numbers, the note and the files of ``made``."""
+        with tracking.quiet():
+            self._show(made, files)
+
+    def _show(self, made: Reproduction, files: Sequence[Path]) -> None:
         if self._database is not None:
             self._database.parent.mkdir(parents=True, exist_ok=True)
         # Here: tracking sets what MLflow reads when it is imported.

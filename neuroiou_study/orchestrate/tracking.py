@@ -106,7 +106,7 @@ class Tracker:
         if begin < self._resume_at:
             return False
         try:
-            with _quiet():
+            with quiet():
                 action()
         except FAILURES as error:
             self._forgive(error, time.monotonic() - begin)
@@ -133,7 +133,7 @@ def sync(study: StudySpec, store: Store, uri: str) -> int:
     view, records = MlflowView(study, store, uri), StudyRecords(study, store)
     everything = [*records, *records.confirmations()]
     try:
-        with _quiet():
+        with quiet():
             for record in everything:
                 view.mirror(record)
             view.conclude(list(records))
@@ -162,7 +162,7 @@ def _is_outage(error: Exception) -> bool:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """What MLflow logs inside the block is not shown; what matters of it is in the exception."""
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "urllib3.connectionpool")]
     levels = [logger.level for logger in loggers]

@@ -56,7 +56,7 @@ class FitSurrogateSpec(Spec):
     monotone: bool = False
     """Restrict the weights so that every gradient sign is right by construction."""
     flip_gain_weight: float = Field(0.0, ge=0)
-    """Weight in the fit of the gradient's error against the true gain of moving one pixel; 0 is the paper.
+    """Weight in the fit of the gradient's error against the true gain of moving one pixel; 0 is the paper, 1 suggested.
 
     For hinges and log losses the gain is that of one unit of a pixel's loss.
     """
