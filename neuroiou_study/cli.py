@@ -198,7 +198,7 @@ def _at_the_door(call: Callable[[], Result]) -> Result:
     """What ``call`` returns; input it finds wrong ends the program with exit code 2 and no traceback."""
     try:
         return call()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         _end(WRONG_INPUT, str(error))
 
 

@@ -63,7 +63,7 @@ def reproduce(
         uri = tracking_uri or f"sqlite:///{opened.root / 'mlflow.db'}"
         require_uri(uri)
         settings = _plan(target, Wish(find_data(data), smoke, per_category, tuple(overrides)))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         _end(WRONG_INPUT, str(error))
     failures = [failure for each in settings for failure in _one(each, opened, Where(backend.value, None, uri), to)]
     out.print(f"All files: MLflow at {uri}, experiment reproduce", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Before anything is spent: do the files, the batches and the losses of a study fit each other?"""
+"""Before anything is spent: do the files, the network, the batches and the losses of a study fit each other?"""
 
 from collections.abc import Iterator
 
@@ -9,15 +9,17 @@ from neuroiou_study.stages import build
 
 
 def check_data(study: StudySpec) -> Iterator[str]:
-    """Open every sample of every split, yielding names as it goes.
+    """Open every sample of every split, yielding names as it goes; build the network with its weights.
 
-    Raises FileNotFoundError or ValueError, *where: value: rule: remedy*, at the first thing that is wrong.
+    Raises FileNotFoundError or ValueError, *where: value: rule: remedy*, at the first thing that is wrong; RuntimeError
+    if weights in object storage cannot be read.
     """
     datasets = {split: build.dataset(study.data, split) for split in SPLITS}
     for split, dataset in datasets.items():
         if len(dataset) == 0:
             raise ValueError(f"data: split {split} is empty: it needs an image: add images or change select_fraction")
     _check_batches(study, len(datasets["train"]))
+    build.model(study.model, datasets["train"].num_classes, study.seed, pretrained=True)
     for split, dataset in datasets.items():
         yield from _check_samples(dataset, split, _whole_image_batches(study, split))
     for loss in (study.pretrain.loss, study.finetune.loss, *study.controls.values()):

@@ -110,3 +110,11 @@ def test_class_weights_that_do_not_fit_the_classes_are_refused(root: Path) -> No
     weighted = {"name": "weighted_cross_entropy", "class_weights": [1.0, 2.0]}
     with pytest.raises(ValueError, match="class_weights: 2 numbers: one for each of 3 classes"):
         list(check_data(study(root, controls={"weighted": weighted})))
+
+
+def test_a_network_that_cannot_be_built_is_found_before_any_sample_is_opened(tmp_path: Path) -> None:
+    study = tiny_study(model={"name": "fcn8s", "width": 2, "weights": str(tmp_path / "vgg16.pth")})
+    with pytest.raises(FileNotFoundError, match=r"vgg16\.pth"):
+        next(check_data(study))
+    with pytest.raises(ValueError, match=r"model\.factory"):
+        next(check_data(tiny_study(model={"name": "custom", "factory": "no.such:network"})))
