@@ -108,4 +108,4 @@ class FinetuneSpec(TrainingSpec):
     loss: LossSpec = NeuroIoUSpec(name="neuroiou")
     """The loss under study."""
     start: Literal["pretrained", "random"] = "pretrained"
-    """``random`` begins with random weights instead of Θ_CE: the paper's No-Int."""
+    """``random`` begins where pretraining began, with random or VGG-16's weights: the paper's No-Int."""
