@@ -69,7 +69,10 @@ class ConfirmSpec(Spec):
     """The winners of the search and every control, run again on seeds that the search has not seen, judged on val."""
 
     seeds: int = Field(3, ge=1)
-    """How many fresh seeds: those after the greatest of the study's ``seeds``. Each pretrains anew."""
+    """How many fresh seeds: those after the greatest of the study's ``seeds``. Each pretrains anew.
+
+    Three make wide intervals, five much narrower ones; a later run with more adds to those that are there.
+    """
     top: int = Field(1, ge=1)
     """How many configurations of each learned arm are confirmed; of a control always the best."""
     resamples: int = Field(5000, ge=200)
