@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from neuroiou_study.report.figures import save
+from neuroiou_study.report.figures import entitle, save
 from neuroiou_study.report.make_figure5 import ARMS, Example
 from neuroiou_study.report.palette import palette
 from neuroiou_study.report.paper import CLAIMS, NAMES
@@ -26,7 +26,7 @@ def draw_examples(
     legend_rows = -(-(len(classes) + 1) // _LEGEND_COLUMNS)
     size = (4 * cell + 0.6, len(examples) * (cell * height / width + 0.25) + 1.0 + 0.25 * legend_rows)
     figure = Figure(figsize=size, layout="constrained")
-    figure.suptitle(f"{title}\nthe paper: {CLAIMS['fig5']}", fontsize=11)
+    entitle(figure, f"{title}\nthe paper: {CLAIMS['fig5']}")
     rows = np.atleast_2d(figure.subplots(len(examples), 2 + len(ARMS)))
     colours = palette(data, len(classes), ignore_index)
     for axes, example in zip(rows, examples, strict=True):

@@ -3,6 +3,7 @@
 Import it where something is drawn: matplotlib takes a moment.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from math import ceil, isfinite, nan
 from pathlib import Path
@@ -34,15 +35,26 @@ _READABLE = 20
 """A bar of so many percent holds its number."""
 
 
+LETTERS_PER_INCH = 11
+"""Of a title; *measured* on figure 3."""
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write ``figure`` as a PNG; equal figures make equal files."""
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
 
 
+def entitle(figure: Figure, text: str) -> None:
+    """``text`` stands over ``figure``, with lines that are too long for it broken."""
+    room = int(figure.get_figwidth() * LETTERS_PER_INCH)
+    lines = [part for line in text.splitlines() for part in textwrap.wrap(line, room)]
+    figure.suptitle("\n".join(lines), fontsize=11)
+
+
 def draw_figure2(path: Path, title: str, x: Tensor, curves: Mapping[str, Curve]) -> None:
     """The function with its approximations, and the derivative with theirs."""
     figure = Figure(figsize=(11, 5), layout="constrained")
-    figure.suptitle(title, fontsize=11)
+    entitle(figure, title)
     function, slopes = figure.subplots(1, 2)
     _draw_function(function, x, curves)
     _draw_slopes(slopes, x, curves)
@@ -94,7 +106,7 @@ def draw_bars(path: Path, title: str, panels: Sequence[Panel], name: str) -> Non
     num_groups = max(len(panel.classes) for panel in panels) + 1
     width = min(18.0, max(8.5, 2.5 + 0.62 * num_groups))
     figure = Figure(figsize=(width, 1.4 + 3.1 * len(panels)), layout="constrained")
-    figure.suptitle(f"{title}\nthe paper: {CLAIMS[name]}", fontsize=11)
+    entitle(figure, f"{title}\nthe paper: {CLAIMS[name]}")
     rows = np.atleast_1d(figure.subplots(len(panels), 1))
     for axes, panel in zip(rows, panels, strict=True):
         _draw_panel(axes, panel)
@@ -176,7 +188,7 @@ def draw_table(path: Path, title: str, lines: Sequence[Line], classes: Sequence[
     blocks[-1] += [MEAN, WITH_BACKGROUND]
     width = 3.4 + 0.95 * max(map(len, blocks))
     figure = Figure(figsize=(max(8.0, width), 0.9 + len(blocks) * (0.5 + 0.27 * len(lines))), layout="constrained")
-    figure.suptitle(title, fontsize=11)
+    entitle(figure, title)
     for axes, block in zip(np.atleast_1d(figure.subplots(len(blocks), 1)), blocks, strict=True):
         _draw_block(axes, lines, block)
     figure.supxlabel("Blue: the paper's numbers (VOC 2011, FCN-8s), cited. White: ours.", fontsize=9, style="italic")
