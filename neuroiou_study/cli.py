@@ -244,12 +244,11 @@ def _is_quiet() -> bool:
 def _run(study: StudySpec, store: Store, tracking_uri: str, address: str | None, backend: BackendName) -> None:
     from neuroiou_study.orchestrate.study import Where, run_study
     from neuroiou_study.report.progress import ProgressView
-    from neuroiou_study.report.status import num_confirmations
+    from neuroiou_study.report.status import num_runs
 
-    num_wanted = sum(study.num_trials(arm) for arm in study.arms) + num_confirmations(study)
     where = Where(backend.value, address, tracking_uri)
     try:
-        with ProgressView(study, num_wanted, err) as view:
+        with ProgressView(study, num_runs(study), err) as view:
             _or_fail(lambda: run_study(study, store, where, view))
     except KeyboardInterrupt:
         _end(INTERRUPTED, "interrupted; the same command continues where it stopped")

@@ -52,16 +52,16 @@ def reproduce(
     ] = [],  # noqa: B006
 ) -> None:
     """Run the studies behind a figure or table of the paper and draw it, the paper's values beside ours."""
+    from neuroiou_study.orchestrate.mlflow_view import database
     from neuroiou_study.orchestrate.paper_data import find_data
     from neuroiou_study.orchestrate.paper_studies import Wish
-    from neuroiou_study.orchestrate.reproduce_view import require_uri
     from neuroiou_study.orchestrate.study import Where
     from neuroiou_study.stages.store import open_store
 
     try:
         opened = open_store(store)
         uri = tracking_uri or f"sqlite:///{opened.root / 'mlflow.db'}"
-        require_uri(uri)
+        database(uri)
         settings = _plan(target, Wish(find_data(data), smoke, per_category, tuple(overrides)))
     except (ValueError, OSError, RuntimeError) as error:
         _end(WRONG_INPUT, str(error))
@@ -93,10 +93,9 @@ def _one(setting: Setting, store: Store, where: Where, folder: Path) -> list[str
 
 def _watched(study: StudySpec) -> ProgressView:
     from neuroiou_study.report.progress import ProgressView
-    from neuroiou_study.report.status import num_confirmations
+    from neuroiou_study.report.status import num_runs
 
-    num_wanted = sum(study.num_trials(arm) for arm in study.arms) + num_confirmations(study)
-    return ProgressView(study, num_wanted, err)
+    return ProgressView(study, num_runs(study), err)
 
 
 def _say(made: Reproduction, files: list[Path]) -> None:

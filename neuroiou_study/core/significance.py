@@ -75,6 +75,19 @@ def mean_scores(counts: Tensor, *, background: int | None = None) -> Tensor:
     return scores(counts.sum(1), background=background).nanmean(0)
 
 
+@dataclass(frozen=True)
+class Scored:
+    """An arm's scores on all images and on each draw of images."""
+
+    per_seed: Tensor  # (S, 2 + C)
+    resampled: Tensor  # (R, S, 2 + C)
+
+
+def scored(counts: Tensor, draws: Draws, *, background: int | None = None) -> Scored:
+    """The scores of an arm's ``counts`` ``(S, N, C, 3)``; every comparison of the arm uses them."""
+    return Scored(scores(counts.sum(1), background=background), resampled_scores(counts, draws, background=background))
+
+
 def differences(
     ours: Tensor, theirs: Tensor, draws: Draws, *, background: int | None = None, confidence: float = 0.95
 ) -> list[Difference]:
@@ -82,10 +95,14 @@ def differences(
 
     In the order of :func:`scores`. Percentile intervals. A score that neither has is NaN throughout.
     """
-    per_seed = scores(ours.sum(1), background=background) - scores(theirs.sum(1), background=background)
-    resampled = resampled_scores(ours, draws, background=background)
-    resampled = resampled - resampled_scores(theirs, draws, background=background)
-    drawn = resampled.nanmean(1) + draws.seeds.unsqueeze(1) * _standard_error(per_seed)
+    a, b = (scored(counts, draws, background=background) for counts in (ours, theirs))
+    return differences_of(a, b, draws, confidence=confidence)
+
+
+def differences_of(ours: Scored, theirs: Scored, draws: Draws, *, confidence: float = 0.95) -> list[Difference]:
+    """:func:`differences` of arms that have been scored on the same ``draws``."""
+    per_seed = ours.per_seed - theirs.per_seed
+    drawn = (ours.resampled - theirs.resampled).nanmean(1) + draws.seeds.unsqueeze(1) * _standard_error(per_seed)
     observed = per_seed.nanmean(0)
     return [_difference(float(value), each, confidence) for value, each in zip(observed, drawn.T, strict=True)]
 

@@ -43,7 +43,7 @@ class MlflowView:
 
     def __init__(self, study: StudySpec, store: Store, uri: str) -> None:
         self._study, self._store, self._uri = study, store, uri
-        self._database = _database(uri)
+        self._database = database(uri)
         self.forget()
 
     def forget(self) -> None:
@@ -160,18 +160,21 @@ class MlflowView:
             if self._database:
                 _require_writable(self._database)
             client = MlflowClient(self._uri, registry_uri=self._uri)
-            self._experiment = self._open_experiment(client)
+            tags = {"neuroiou.name": self._study.name}
+            self._experiment = open_experiment(client, self._study.identity, self._database, tags)
             self._client = client
         return self._client
 
-    def _open_experiment(self, client: MlflowClient) -> str:
-        experiment = client.get_experiment_by_name(self._study.identity)
-        if experiment is None:
-            files = str(self._database.parent / "mlartifacts") if self._database else None
-            return client.create_experiment(self._study.identity, files, {"neuroiou.name": self._study.name})
-        if experiment.lifecycle_stage == "deleted":
-            client.restore_experiment(experiment.experiment_id)
-        return experiment.experiment_id
+
+def open_experiment(client: MlflowClient, name: str, database_file: Path | None, tags: Mapping[str, str]) -> str:
+    """The id of the experiment ``name``, made or restored if need be; files of a SQLite MLflow lie beside it."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        files = str(database_file.parent / "mlartifacts") if database_file else None
+        return client.create_experiment(name, files, dict(tags))
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return experiment.experiment_id
 
 
 def redacted(text: object) -> str:
@@ -179,7 +182,7 @@ def redacted(text: object) -> str:
     return re.sub(r"//[^/\s]+@", "//***@", " ".join(str(text).split()))
 
 
-def _database(uri: str) -> Path | None:
+def database(uri: str) -> Path | None:
     """The file of a SQLite uri, None for a server's. Raises ValueError for what MLflow would not serve."""
     if uri.startswith(("http://", "https://")):
         return None

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import neuroiou_study
 from neuroiou_study.orchestrate.paper_data import DataAtHand, Source
+from neuroiou_study.report.make_bars import foreground
 from neuroiou_study.report.reproduced import Setting
 from neuroiou_study.spec import StudySpec, load_study
-from neuroiou_study.stages import build
 
 TARGETS = ("fig2", "table1", "fig3", "fig4", "fig5", "fig6", "weighted-ce")
 ALL = "all"
@@ -92,7 +92,7 @@ def make_setting(target: str, wish: Wish) -> Setting:
     by_category = wish.is_by_category and target == "table1"
     studies = _studies(target, source, wish)
     if by_category:
-        studies = {name: _study(target, source, wish, name) for name in _categories(studies[target])}
+        studies = {name: _study(target, source, wish, name) for name in foreground(studies[target])}
     return Setting(target, source.title, source.kind, source.is_papers, wish.is_smoke, by_category, studies)
 
 
@@ -122,11 +122,6 @@ def _name(file: str, kind: str, model: str, category: str | None, is_smoke: bool
         name = f"{file.split('_')[0]}_{model}"
     parts = (name, (category or "").replace(" ", "_"), "smoke" if is_smoke else "")
     return "_".join(part for part in parts if part)
-
-
-def _categories(study: StudySpec) -> list[str]:
-    dataset = build.dataset(study.data, "val")
-    return [name for index, name in enumerate(dataset.class_names) if index != dataset.background]
 
 
 def find_search_space(name: str) -> Path:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neuroiou_study.orchestrate import tracking
 from neuroiou_study.orchestrate.mlflow_run import MlflowRun
-from neuroiou_study.orchestrate.mlflow_view import SQLITE, redacted
+from neuroiou_study.orchestrate.mlflow_view import database, open_experiment
 from neuroiou_study.orchestrate.shown import ONCE, Series
 from neuroiou_study.report.reproduced import Reproduction
 
@@ -20,16 +19,17 @@ EXPERIMENT = "reproduce"
 
 
 class ReproduceView:
-    """The view at ``uri``: ``http(s)://…`` or ``sqlite:////folder/mlflow.db`` with its files beside it."""
+    """The view at ``uri``: ``http(s)://…`` or ``sqlite:////folder/mlflow.db`` with its files beside it.
+
+    Raises ValueError for another uri.
+    """
 
     FAILURES = tracking.FAILURES
     """What :meth:`show` raises if MLflow does not take it."""
 
     def __init__(self, uri: str) -> None:
-        for name, value in tracking.DEFAULTS.items():
-            os.environ.setdefault(name, value)
-        self._uri = uri
-        self._database = Path(uri.removeprefix(SQLITE).partition("?")[0]) if uri.startswith(SQLITE) else None
+        tracking.set_defaults()
+        self._uri, self._database = uri, database(uri)
 
     def show(self, made: Reproduction, files: Sequence[Path]) -> None:
         """The target's run, the same each time, has the numbers, the note and the files of ``made``."""
@@ -43,7 +43,7 @@ class ReproduceView:
         from mlflow import MlflowClient
 
         client = MlflowClient(self._uri, registry_uri=self._uri)
-        run = self._run(client, self._experiment(client), made)
+        run = self._run(client, open_experiment(client, EXPERIMENT, self._database, {}), made)
         run.begin()
         run.describe({}, {"mlflow.note.content": _note(made)})
         run.log(_numbers(made))
@@ -52,29 +52,12 @@ class ReproduceView:
             client.log_artifact(run.id, str(path))
         run.end("FINISHED")
 
-    def _experiment(self, client: MlflowClient) -> str:
-        found = client.get_experiment_by_name(EXPERIMENT)
-        if found is None:
-            files = str(self._database.parent / "mlartifacts") if self._database else None
-            return client.create_experiment(EXPERIMENT, files)
-        if found.lifecycle_stage == "deleted":
-            client.restore_experiment(found.experiment_id)
-        return found.experiment_id
-
     def _run(self, client: MlflowClient, experiment: str, made: Reproduction) -> MlflowRun:
         tags = {"neuroiou.target": made.target, "neuroiou.data": made.setting.data}
         tags |= {"neuroiou.smoke": str(made.setting.is_smoke).lower(), "neuroiou.kind": "reproduction"}
         condition = " AND ".join(f"tags.`{name}` = '{text}'" for name, text in tags.items())
         found = client.search_runs([experiment], condition, max_results=1, order_by=["start_time ASC"])
         return MlflowRun(client, found[0] if found else client.create_run(experiment, tags=tags, run_name=_name(made)))
-
-
-def require_uri(uri: str) -> None:
-    """Raise ValueError for what MLflow would not serve."""
-    path = uri.removeprefix(SQLITE)
-    if not uri.startswith(("http://", "https://")) and (path == uri or not Path(path).is_absolute()):
-        rule = "must be http(s)://… or sqlite:////absolute/path/mlflow.db"
-        raise ValueError(f"--tracking-uri: {redacted(uri)}: {rule}: change it")
 
 
 def _name(made: Reproduction) -> str:

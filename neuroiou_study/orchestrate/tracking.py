@@ -53,7 +53,7 @@ class Tracker:
     """
 
     def __init__(self, study: StudySpec, store: Store, uri: str) -> None:
-        _set_defaults()
+        set_defaults()
         self._view, self._records = MlflowView(study, store, uri), StudyRecords(study, store)
         self._uri = uri
         self._pending: dict[str, TrialRecord] = {}
@@ -129,7 +129,7 @@ def sync(study: StudySpec, store: Store, uri: str) -> int:
 
     Raises ValueError for a wrong ``uri`` and RuntimeError if MLflow cannot be reached or refuses.
     """
-    _set_defaults()
+    set_defaults()
     view, records = MlflowView(study, store, uri), StudyRecords(study, store)
     everything = [*records, *records.confirmations()]
     try:
@@ -148,7 +148,8 @@ def sync(study: StudySpec, store: Store, uri: str) -> int:
 _log = logging.getLogger(__name__)
 
 
-def _set_defaults() -> None:
+def set_defaults() -> None:
+    """How MLflow's client is to behave, where the environment does not say otherwise."""
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
 

@@ -38,7 +38,7 @@ def make_bars(setting: Setting, store: Store) -> Reproduction:
     panels = []
     for model, study in setting.studies.items():
         paper = _table1(setting, arms) if (setting.target, model) == ("fig3", "fcn8s") else {}
-        panels.append(_panel(network(study), val_scores(study, store), arms, _classes(study), paper))
+        panels.append(_panel(network(study), val_scores(study, store), arms, foreground(study), paper))
     number = setting.target.removeprefix("fig")
     return _reproduction(setting, f"Figure {number}: IoU of each class, CE and NeuroIoU", panels, arms)
 
@@ -47,7 +47,7 @@ def make_figure6(setting: Setting, store: Store) -> Reproduction:
     """NeuroIoU with three inputs, with six, and CE."""
     arms = ("ce", "neuroiou", "neuroiou6")
     ((_, study),) = setting.studies.items()
-    panel = _panel(network(study), val_scores(study, store), arms, _classes(study), {})
+    panel = _panel(network(study), val_scores(study, store), arms, foreground(study), {})
     return _reproduction(setting, "Figure 6: NeuroIoU with 3 and with 6 inputs", [panel], arms)
 
 
@@ -76,7 +76,8 @@ def rare_classes(study: StudySpec) -> tuple[list[str], str]:
     return sorted(shares, key=lambda name: shares[name])[:number], "the rarest quarter"
 
 
-def _classes(study: StudySpec) -> list[str]:
+def foreground(study: StudySpec) -> list[str]:
+    """The classes of a study's data without the background."""
     dataset = build.dataset(study.data, "val")
     return [name for index, name in enumerate(dataset.class_names) if index != dataset.background]
 

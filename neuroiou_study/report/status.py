@@ -53,6 +53,11 @@ def plan_table(rows: Sequence[StageRow]) -> Table:
     return table
 
 
+def num_runs(study: StudySpec) -> int:
+    """How many trials a study runs: those of the search and their confirmations."""
+    return sum(study.num_trials(arm) for arm in study.arms) + num_confirmations(study)
+
+
 def num_confirmations(study: StudySpec) -> int:
     """How many trials are run again after the search, if every arm has enough that are complete."""
     if study.confirm is None:

@@ -7,8 +7,18 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from neuroiou_study.core.significance import Difference, Draws, differences, draw, holm, mean_scores
+from neuroiou_study.core.significance import (
+    Difference,
+    Draws,
+    Scored,
+    differences_of,
+    draw,
+    holm,
+    mean_scores,
+    scored,
+)
 from neuroiou_study.spec import StudySpec
+from neuroiou_study.spec.budget import ConfirmSpec
 from neuroiou_study.stages.evaluate import read_metrics
 from neuroiou_study.stages.records import StudyRecords, TrialRecord
 from neuroiou_study.stages.store import Store
@@ -93,12 +103,15 @@ def _compared(
 ) -> dict[str, list[Comparison]]:
     """Every trial with every control but itself, Holm-corrected."""
     assert study.confirm is not None
+    if not counts:
+        return {}
+    bootstrap = _Bootstrap(study.confirm, counts, background)
     found: dict[tuple[str, str, str], Difference] = {}
-    for trial, ours in counts.items():
-        for other, theirs in counts.items():
+    for trial in counts:
+        for other in counts:
             control = other.rpartition("-")[0]
             if control in study.controls and other != trial:
-                each = _differences(study, ours, theirs, background)
+                each = bootstrap.differences(trial, other)
                 found |= {(trial, control, name): one for name, one in zip(measures, each, strict=True)}
     corrected = _corrected(study, found)
     alpha = 1 - study.confirm.confidence
@@ -110,23 +123,37 @@ def _compared(
     return made
 
 
-def _differences(study: StudySpec, ours: _Counts, theirs: _Counts, background: int | None) -> list[Difference]:
-    assert study.confirm is not None
-    seeds = sorted(set(ours) & set(theirs))
-    if not seeds:
-        nan = float("nan")
-        num_measures = len(MEANS) + next(iter(ours.values())).shape[1]
-        return [Difference(nan, nan, nan, nan)] * num_measures
-    a, b = (torch.stack([counts[seed] for seed in seeds]) for counts in (ours, theirs))
-    draws = _draws(study, len(seeds), a.shape[1])
-    return differences(a, b, draws, background=background, confidence=study.confirm.confidence)
+class _Bootstrap:
+    """The draws of a study, on which each trial is scored once for all its comparisons on the same seeds."""
 
+    def __init__(self, settings: ConfirmSpec, counts: dict[str, _Counts], background: int | None) -> None:
+        self._settings, self._counts, self._background = settings, counts, background
+        self._scored: dict[tuple[str, tuple[int, ...]], Scored] = {}
+        self._draws: dict[int, Draws] = {}
+        self._num_images, num_classes, _ = next(iter(next(iter(counts.values())).values())).shape
+        self._num_measures = len(MEANS) + num_classes
 
-def _draws(study: StudySpec, num_seeds: int, num_images: int) -> Draws:
-    assert study.confirm is not None
-    return draw(
-        num_seeds, num_images, resamples=study.confirm.resamples, images_per_block=study.confirm.images_per_block
-    )
+    def differences(self, trial: str, other: str) -> list[Difference]:
+        """Of the seeds that both trials have; NaN if there is none."""
+        seeds = tuple(sorted(set(self._counts[trial]) & set(self._counts[other])))
+        if not seeds:
+            nan = float("nan")
+            return [Difference(nan, nan, nan, nan)] * self._num_measures
+        draws = self._draws_of(len(seeds))
+        ours, theirs = (self._score(name, seeds, draws) for name in (trial, other))
+        return differences_of(ours, theirs, draws, confidence=self._settings.confidence)
+
+    def _draws_of(self, num_seeds: int) -> Draws:
+        if num_seeds not in self._draws:
+            resamples, block = self._settings.resamples, self._settings.images_per_block
+            self._draws[num_seeds] = draw(num_seeds, self._num_images, resamples=resamples, images_per_block=block)
+        return self._draws[num_seeds]
+
+    def _score(self, trial: str, seeds: tuple[int, ...], draws: Draws) -> Scored:
+        if (trial, seeds) not in self._scored:
+            counts = torch.stack([self._counts[trial][seed] for seed in seeds])
+            self._scored[trial, seeds] = scored(counts, draws, background=self._background)
+        return self._scored[trial, seeds]
 
 
 def _corrected(study: StudySpec, found: dict[tuple[str, str, str], Difference]) -> dict[tuple[str, str, str], float]:
