@@ -1,5 +1,6 @@
 # make demo   the quickstart study, in an environment it makes itself
 # make test   checks and tests, likewise
+# make bench  what the loss, a step, a study cost
 # make ui     the demo's trials in the browser
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 STORE := runs
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo ui check test format constraints clean
+.PHONY: help install demo ui check test bench format constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -41,6 +42,9 @@ check: $(INSTALLED)  ## format, lint, types, layers
 
 test: check  ## everything that CI runs
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+bench: $(INSTALLED)  ## what things cost; BENCH_ARGS="--quick --json FILE"
+	@$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
 
 format: $(INSTALLED)  ## put the code into its format
 	$(BIN)/ruff format .
