@@ -67,7 +67,7 @@ class RayBackend:
     def _trainer(self, task: Task, num_workers: int, listener: Listener, name: str) -> TorchTrainer:
         return TorchTrainer(
             _in_worker,
-            train_loop_config={"task": task, "listener": listener, "loader_workers": self.resources.loader_workers},
+            train_loop_config={"task": task, "listener": listener, "resources": self.resources},
             scaling_config=self._scaling(num_workers),
             run_config=RunConfig(  # type: ignore[call-arg]  # Ray's stubs describe the V1 class
                 name=name,
@@ -94,12 +94,12 @@ def _reason(error: ray.train.TrainingFailedError) -> str:
 
 
 def _in_worker(config: dict[str, object]) -> None:
-    task, listener, loader_workers = config["task"], config["listener"], config["loader_workers"]
-    assert callable(task) and callable(listener) and isinstance(loader_workers, int)
+    task, listener, resources = config["task"], config["listener"], config["resources"]
+    assert callable(task) and callable(listener) and isinstance(resources, ResourcesSpec)
     logging.getLogger("torch.distributed").setLevel(logging.ERROR)
     kind = GroupWorker if distributed.is_initialized() else LocalWorker
     try:
-        task(kind(device=ray.train.torch.get_device(), listener=listener, loader_workers=loader_workers))
+        task(kind(device=ray.train.torch.get_device(), listener=listener, resources=resources))
     finally:
         # A distributed network that outlives its process group can keep the worker from exiting.
         gc.collect()
@@ -111,4 +111,4 @@ def _alone(task: Task, resources: ResourcesSpec, listener: Listener) -> None:
 
 def lone_worker(resources: ResourcesSpec, listener: Listener) -> LocalWorker:
     """This process as the only worker of a trial."""
-    return LocalWorker(device=best_device(), listener=listener, loader_workers=resources.loader_workers)
+    return LocalWorker(device=best_device(), listener=listener, resources=resources)

@@ -93,7 +93,7 @@ def _worker(study: StudySpec, agenda: Agenda, assignment: Assignment | None, obs
         _pass_on(agenda.news(), observer)
         return stop
 
-    return LocalWorker(best_device(), listener, study.resources.loader_workers)
+    return LocalWorker(best_device(), listener, study.resources)
 
 
 def _run_on_ray(study: StudySpec, store: Store, address: str | None, observer: Observer) -> None:

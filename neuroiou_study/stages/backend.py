@@ -6,7 +6,7 @@ Ray started them. :class:`LocalWorker` is this process alone, :class:`GroupWorke
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from neuroiou_study.core.data.loading import Shard
+from neuroiou_study.spec.budget import ResourcesSpec
 
 Result = TypeVar("Result")
 
@@ -49,7 +50,7 @@ class Worker(ABC):
 
     device: torch.device = CPU
     listener: Listener = keep_going
-    loader_workers: int = 0
+    resources: ResourcesSpec = field(default_factory=ResourcesSpec)
 
     @property
     @abstractmethod

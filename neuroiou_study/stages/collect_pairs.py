@@ -74,7 +74,7 @@ def _empty(dataset: SegmentationDataset) -> Pairs:
 
 def _batches(dataset: SegmentationDataset, spec: TrialSpec, worker: Worker) -> Iterator[Batch]:
     size = spec.collect_pairs.batch_size
-    return evaluation_batches(dataset, size, shard=worker.shard, loader_workers=worker.loader_workers)
+    return evaluation_batches(dataset, size, shard=worker.shard, loader_workers=worker.resources.loader_workers)
 
 
 @torch.no_grad()

@@ -53,7 +53,9 @@ def _statistics(
     model.eval()
     counts = torch.zeros((len(dataset), dataset.num_classes, 3), dtype=torch.int64)
     sums: Tensor = torch.zeros(counts.shape, dtype=torch.float64)
-    for batch in evaluation_batches(dataset, batch_size, shard=worker.shard, loader_workers=worker.loader_workers):
+    for batch in evaluation_batches(
+        dataset, batch_size, shard=worker.shard, loader_workers=worker.resources.loader_workers
+    ):
         logits, labels = model(batch.images.to(worker.device)), batch.labels.to(worker.device)
         found = inputs.statistics(logits, labels, dataset.ignore_index)
         counts[batch.indices], sums[batch.indices] = found.counts.cpu(), found.sums.cpu()

@@ -147,14 +147,16 @@ def _batches(
         seed=spec.seed,
         epoch=epoch,
         shard=worker.shard,
-        loader_workers=worker.loader_workers,
+        loader_workers=worker.resources.loader_workers,
         augment=build.augment(spec.data.augment),
     )
 
 
 def count_images(model: nn.Module, dataset: SegmentationDataset, batch_size: int, worker: Worker) -> Tensor:
     """``(N, C, 3)`` counts of all N images of ``dataset``, each evaluated by one worker of the group."""
-    batches = evaluation_batches(dataset, batch_size, shard=worker.shard, loader_workers=worker.loader_workers)
+    batches = evaluation_batches(
+        dataset, batch_size, shard=worker.shard, loader_workers=worker.resources.loader_workers
+    )
     counts = evaluate_counts(
         model,
         batches,

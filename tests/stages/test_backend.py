@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from neuroiou_study.core.data.loading import Shard
+from neuroiou_study.spec.budget import ResourcesSpec
 from neuroiou_study.stages.backend import (
     CPU,
     GroupWorker,
@@ -45,9 +46,9 @@ def test_a_listener_hears_an_epoch_and_may_end_the_trial() -> None:
 
 
 def test_another_listener_makes_another_worker() -> None:
-    worker, heard = LocalWorker(loader_workers=3), Heard()
+    worker, heard = LocalWorker(resources=ResourcesSpec(loader_workers=3)), Heard()
     other = worker.listening(heard)
-    assert isinstance(other, LocalWorker) and other.loader_workers == 3 and other.listener is heard
+    assert isinstance(other, LocalWorker) and other.resources.loader_workers == 3 and other.listener is heard
     assert worker.listener is keep_going
 
 
