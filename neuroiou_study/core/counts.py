@@ -15,6 +15,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from neuroiou_study.core.kernels.choice import KernelName, choose
+from neuroiou_study.core.kernels.eager import arg_max
+from neuroiou_study.core.kernels.fused import Task, fused_sums
+
 TP, FP, FN = 0, 1, 2
 SETS = ("tp", "fp", "fn")
 
@@ -55,14 +59,30 @@ class Statistics(NamedTuple):
 
 
 def probability_statistics(
-    logits: Tensor, labels: Tensor, *, reading: Reading = "complement", ignore_index: int = 255
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    reading: Reading = "complement",
+    ignore_index: int = 255,
+    kernel: KernelName = "auto",
 ) -> Statistics:
     """Counts and probability sums (paper eq. 2) of ``logits`` ``(B, C, H, W)`` against ``labels`` ``(B, H, W)``.
 
     A TP pixel adds ``p_y`` and an FP pixel of class ``k`` adds ``p_k``. What an FN pixel adds is the ``reading``:
     ``class`` ``p_y`` (its gradient has the wrong sign, for study only), ``predicted`` ``p_k``, ``complement``
-    ``1 - p_y``. See ``docs/science.md``.
+    ``1 - p_y``. See ``docs/science.md``; of ``kernel``, :mod:`neuroiou_study.core.kernels`.
     """
+    fused = choose(logits, kernel)
+    if fused is None:
+        return _reference_statistics(logits, labels, reading, ignore_index)
+    counts, sums = fused_sums(logits, labels, Task(ignore_index, by_rival=reading == "predicted"), fused)
+    if reading == "complement":
+        tp, fp, missed = sums.unbind(-1)
+        sums = torch.stack([tp, fp, counts[..., FN] - missed], dim=-1)
+    return Statistics(counts, sums)
+
+
+def _reference_statistics(logits: Tensor, labels: Tensor, reading: Reading, ignore_index: int) -> Statistics:
     logits = at_least_float32(logits)
     top, preds = logits.max(dim=1)
     members = membership(preds, labels, logits.shape[1], ignore_index)
@@ -72,6 +92,11 @@ def probability_statistics(
     missed = {"class": p_label, "predicted": p_top, "complement": 1 - p_label}[reading]
     own = torch.where(preds == labels, p_label, missed)
     return Statistics(_counts(members), _sums(members, own, p_top))
+
+
+def predictions(logits: Tensor) -> Tensor:
+    """``(B, H, W)`` int64: the class with the greatest of ``logits`` ``(B, C, H, W)``, the first of equals."""
+    return arg_max(logits.detach()) if logits.device.type == "cpu" else logits.argmax(dim=1)
 
 
 def hinge_statistics(
@@ -84,7 +109,8 @@ def hinge_statistics(
     the row's own class against 0, ``max(0, 1 - z_y)`` at TP and FN and ``max(0, 1 + z_k)`` at FP.
     """
     logits = at_least_float32(logits)
-    top, preds = logits.max(dim=1)
+    preds = predictions(logits)
+    top = logits.gather(1, preds.unsqueeze(1)).squeeze(1)
     members = membership(preds, labels, logits.shape[1], ignore_index)
     at_label = _at_label(logits, labels, ignore_index)
     if hinge == "one_vs_rest":
@@ -103,7 +129,7 @@ def log_statistics(logits: Tensor, labels: Tensor, *, ignore_index: int = 255) -
     ``logits`` ``(B, C, H, W)``, C ≥ 2; ``labels`` ``(B, H, W)``.
     """
     logits = at_least_float32(logits)
-    preds = logits.argmax(dim=1)
+    preds = predictions(logits)
     members = membership(preds, labels, logits.shape[1], ignore_index)
     log_total = logits.logsumexp(dim=1)
     others = logits.scatter(1, preds.unsqueeze(1), float("-inf")).logsumexp(dim=1)
