@@ -1,6 +1,7 @@
 """What all tests share: one thread, and the folders of real data, where there are any."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def local_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What tests cache, in this process or another, is not the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NEUROIOU_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -154,7 +154,12 @@ def _sums(members: Membership, own: Tensor, rival: Tensor) -> Tensor:
 
 def at_least_float32(logits: Tensor) -> Tensor:
     """``logits`` as they are, or in float32 if they were half precision, where a sum over pixels soon overflows."""
-    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    return logits.to(loss_type(logits))
+
+
+def loss_type(logits: Tensor) -> torch.dtype:
+    """The type of a loss of ``logits``: theirs, but at least float32."""
+    return torch.float32 if logits.dtype in (torch.float16, torch.bfloat16) else logits.dtype
 
 
 def _safe(labels: Tensor, ignore_index: int) -> Tensor:

@@ -7,11 +7,10 @@ flows.
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NoReturn, get_args
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from neuroiou_study.core.counts import (
     Hinge,
@@ -21,6 +20,7 @@ from neuroiou_study.core.counts import (
     log_statistics,
     probability_statistics,
 )
+from neuroiou_study.core.kernels.choice import KernelName
 
 InputSet = Literal["prob3", "prob6", "hinge3", "hinge6", "log3", "log6"]
 Sums = Literal["probability", "hinge", "log"]
@@ -78,13 +78,16 @@ class Inputs:
         signs = self.right_signs * (2 if self.has_means else 1)
         return torch.tensor([*signs, *[0] * (self.num_features - len(signs))], dtype=torch.float32)
 
-    def statistics(self, logits: Tensor, labels: Tensor, ignore_index: int) -> Statistics:
-        """Counts and sums ``(B, C, 3)`` of ``logits`` ``(B, C, H, W)`` against ``labels`` ``(B, H, W)``."""
+    def statistics(self, logits: Tensor, labels: Tensor, ignore_index: int, kernel: KernelName = "auto") -> Statistics:
+        """Counts and sums ``(B, C, 3)`` of ``logits`` ``(B, C, H, W)`` against ``labels`` ``(B, H, W)``.
+
+        ``kernel`` concerns sums of probabilities (:mod:`neuroiou_study.core.kernels`).
+        """
         if self.sums == "hinge":
             return hinge_statistics(logits, labels, hinge=self.hinge, ignore_index=ignore_index)
         if self.sums == "log":
             return log_statistics(logits, labels, ignore_index=ignore_index)
-        return probability_statistics(logits, labels, reading=self.reading, ignore_index=ignore_index)
+        return probability_statistics(logits, labels, reading=self.reading, ignore_index=ignore_index, kernel=kernel)
 
     def features(self, counts: Tensor, sums: Tensor, num_pixels: Tensor, class_index: Tensor | None = None) -> Tensor:
         """``(M, F)`` features of M rows: ``counts`` and ``sums`` ``(M, 3)``, valid pixels and class ``(M,)``.
@@ -101,13 +104,21 @@ class Inputs:
             parts.append(self._one_hot(class_index).to(sums.dtype))
         return torch.cat(parts, dim=-1)
 
+    def require_knows(self, num_classes: int) -> None:
+        """Raise ValueError if a surrogate that tells classes apart does not know so many."""
+        if 0 < self.class_one_hot < num_classes:
+            self._refuse(f"class {num_classes - 1}")
+
     def _one_hot(self, class_index: Tensor | None) -> Tensor:
-        if class_index is None or (class_index.numel() and int(class_index.max()) >= self.class_one_hot):
-            given = "no class" if class_index is None else f"class {int(class_index.max())}"
-            raise ValueError(
-                f"class_index: {given}: the surrogate knows {self.class_one_hot} classes: use its data set"
-            )
-        return F.one_hot(class_index, self.class_one_hot)
+        if class_index is None:
+            self._refuse("no class")
+        # A GPU would have to be waited for; there the loss has asked before.
+        elif class_index.is_cpu and class_index.numel():
+            self.require_knows(int(class_index.max()) + 1)
+        return class_index.unsqueeze(-1) == torch.arange(self.class_one_hot, device=class_index.device)
+
+    def _refuse(self, given: str) -> NoReturn:
+        raise ValueError(f"class_index: {given}: the surrogate knows {self.class_one_hot} classes: use its data set")
 
     def _scaled(self, counts: Tensor, sums: Tensor, num_pixels: Tensor) -> Tensor:
         match self.scale:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuroiou_study.core.counts import at_least_float32, membership
+from neuroiou_study.core.counts import at_least_float32, loss_type, membership
 from neuroiou_study.core.features import Inputs
 from neuroiou_study.core.gains import Gains, right_gains
 from neuroiou_study.core.metrics import iou_loss
@@ -70,9 +70,8 @@ class StatisticsLoss(RowLoss):
         self.inputs = inputs or Inputs()
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        logits = at_least_float32(logits)
-        statistics = self.inputs.statistics(logits, labels, self.ignore_index)
-        return self.mean_over_rows(*statistics).to(logits.dtype)
+        statistics = self.inputs.statistics(logits, labels, self.ignore_index, self.kernel)
+        return self.mean_over_rows(*statistics).to(loss_type(logits))
 
 
 class ClosedFormLoss(StatisticsLoss):
@@ -122,7 +121,7 @@ class MixedLoss(SegmentationLoss):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if name in ("sum_over_workers", "reduction"):
+        if name in ("sum_over_workers", "reduction", "kernel"):
             for part in getattr(self, "parts", ()):
                 setattr(part, name, value)
 

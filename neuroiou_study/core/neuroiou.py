@@ -13,7 +13,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from neuroiou_study.core.counts import at_least_float32
+from neuroiou_study.core.counts import loss_type
 from neuroiou_study.core.reduction import RowLoss
 from neuroiou_study.core.surrogate import Surrogate
 
@@ -33,9 +33,10 @@ class NeuroIoULoss(RowLoss):
         self.surrogate = surrogate.requires_grad_(False)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        logits = at_least_float32(logits)
-        statistics = self.surrogate.config.inputs.statistics(logits, labels, self.ignore_index)
-        return self.mean_over_rows(*statistics).to(logits.dtype)
+        inputs = self.surrogate.config.inputs
+        inputs.require_knows(logits.shape[1])
+        statistics = inputs.statistics(logits, labels, self.ignore_index, self.kernel)
+        return self.mean_over_rows(*statistics).to(loss_type(logits))
 
     def row_losses(self, counts: Tensor, sums: Tensor, num_pixels: Tensor, class_index: Tensor) -> Tensor:
         rows: Tensor = self.surrogate(counts, sums, num_pixels, class_index)

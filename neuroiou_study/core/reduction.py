@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from neuroiou_study.core.kernels.choice import KernelName
+
 Reduction = Literal["mean", "sum"]
 
 
@@ -27,6 +29,8 @@ class SegmentationLoss(nn.Module, ABC):
     """
 
     reduction: Reduction = "mean"
+    kernel: KernelName = "auto"
+    """How statistics of probabilities are computed, if the loss has any (:mod:`neuroiou_study.core.kernels`)."""
 
     def __init__(self, ignore_index: int = 255) -> None:
         super().__init__()
@@ -73,12 +77,14 @@ class RowLoss(SegmentationLoss):
         return total / num_rows.clamp(min=1) if self.reduction == "mean" else total
 
     def _total(self, counts: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
+        # All rows, and those of absent classes covered: to pick the others would make a GPU wait for their number.
         present = in_labels(counts)
         num_pixels = valid_pixels(counts).unsqueeze(-1).expand(present.shape)
         class_index = torch.arange(present.shape[-1], device=present.device).expand(present.shape)
-        # Without a row the sum is an attached 0: an all-void batch has the gradient 0, not none.
-        rows = self.row_losses(counts[present], sums[present], num_pixels[present], class_index[present])
-        return rows.sum(), present.sum()
+        is_there = present.unsqueeze(-1)
+        counts, sums = torch.where(is_there, counts, 1), torch.where(is_there, sums, 1.0)
+        rows = self.row_losses(counts.flatten(0, -2), sums.flatten(0, -2), num_pixels.flatten(), class_index.flatten())
+        return torch.where(present.flatten(), rows, 0).sum(), present.sum()
 
 
 def in_labels(counts: Tensor) -> Tensor:

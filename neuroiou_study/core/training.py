@@ -1,14 +1,17 @@
 """The one epoch loop and the one evaluation loop."""
 
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from neuroiou_study.core.counts import hard_counts
+from neuroiou_study.core.counts import hard_counts, predictions
 from neuroiou_study.core.data.loading import Batch
 from neuroiou_study.core.reduction import SegmentationLoss
+
+Precision = Literal["float32", "bfloat16"]
 
 
 class NonFiniteLossError(RuntimeError):
@@ -22,16 +25,20 @@ def train_epoch(
     optimizer: torch.optim.Optimizer,
     device: torch.device,
     schedule: LRScheduler | None = None,
+    precision: Precision = "float32",
 ) -> float:
     """One pass over ``batches``; returns the mean loss of its steps. ``schedule`` is stepped after each.
 
+    ``precision`` is that of the network's operations where autocast knows them; weights and loss stay in float32.
     Raises NonFiniteLossError before a non-finite loss can reach the weights.
     """
     model.train()
     losses = []
     for step, batch in enumerate(batches):
         optimizer.zero_grad(set_to_none=True)
-        loss = loss_fn(model(batch.images.to(device)), batch.labels.to(device))
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            logits = model(batch.images.to(device))
+        loss = loss_fn(logits, batch.labels.to(device))
         losses.append(_finite(loss, step, batch))
         loss.backward()
         optimizer.step()
@@ -65,6 +72,6 @@ def evaluate_counts(
     model.eval()
     counts = torch.zeros(num_images, num_classes, 3, dtype=torch.int64)
     for batch in batches:
-        preds = model(batch.images.to(device)).argmax(dim=1)
+        preds = predictions(model(batch.images.to(device)))
         counts[batch.indices] = hard_counts(preds, batch.labels.to(device), num_classes, ignore_index).cpu()
     return counts

@@ -34,6 +34,14 @@ class ResourcesSpec(Spec):
     """Workers of stages that all trials share (mostly pretrain). Unset: workers × trials_at_once."""
     loader_workers: int = Field(0, ge=0)
     """Processes of each worker that load images; 0 loads in the worker."""
+    kernel: Literal["auto", "reference", "eager", "compiled", "triton"] = "auto"
+    """How losses of probability sums pass over the pixels; ``auto`` is the fastest that runs there."""
+    channels_last: bool = False
+    """Let networks compute with the channels of a pixel side by side: faster on GPUs with bfloat16; *assumed*."""
+    compile_network: bool = False
+    """Give networks to ``torch.compile``: minutes once for each size of image, then faster steps on a GPU."""
+    image_cache: bool = True
+    """Decode images of files once on each machine, to ~/.cache/neuroiou-study/images or below NEUROIOU_CACHE."""
 
 
 class NoPrunerSpec(Spec):

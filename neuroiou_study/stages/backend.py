@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from neuroiou_study.core.data.loading import Shard
+from neuroiou_study.core.data.dataset import SegmentationDataset
+from neuroiou_study.core.data.loading import Loader, Shard
 from neuroiou_study.spec.budget import ResourcesSpec
 
 Result = TypeVar("Result")
@@ -62,9 +63,22 @@ class Worker(ABC):
         """Rank 0, the one that writes."""
         return self.shard.rank == 0
 
-    @abstractmethod
+    def loader(self, dataset: SegmentationDataset) -> Loader:
+        """Loads this worker's part of ``dataset`` onto its device."""
+        return Loader(dataset, shard=self.shard, loader_workers=self.resources.loader_workers, device=self.device)
+
     def prepare_model(self, model: nn.Module) -> nn.Module:
-        """``model`` on this worker's device, with gradients averaged over the group."""
+        """``model``, as ``resources`` want it computed, on this worker's device; gradients averaged over the group."""
+        model.to(self.device)
+        if self.resources.channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+        if self.resources.compile_network:
+            model.compile()
+        return self._joined(model)
+
+    @abstractmethod
+    def _joined(self, model: nn.Module) -> nn.Module:
+        """``model`` with its gradients averaged over the group."""
 
     @abstractmethod
     def sum(self, value: Tensor) -> Tensor:
@@ -95,8 +109,8 @@ class LocalWorker(Worker):
     def shard(self) -> Shard:
         return Shard(0, 1)
 
-    def prepare_model(self, model: nn.Module) -> nn.Module:
-        return model.to(self.device)
+    def _joined(self, model: nn.Module) -> nn.Module:
+        return model
 
     def sum(self, value: Tensor) -> Tensor:
         return value
@@ -115,8 +129,8 @@ class GroupWorker(Worker):
     def shard(self) -> Shard:
         return Shard(distributed.get_rank(), distributed.get_world_size())
 
-    def prepare_model(self, model: nn.Module) -> nn.Module:
-        return DistributedDataParallel(model.to(self.device))
+    def _joined(self, model: nn.Module) -> nn.Module:
+        return DistributedDataParallel(model)
 
     def sum(self, value: Tensor) -> Tensor:
         total: Tensor = _GroupSum.apply(value.to(self.device))  # type: ignore[no-untyped-call]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from neuroiou_study.core.counts import Hinge, Reading, hinge_statistics, log_statistics, probability_statistics
 from neuroiou_study.core.data.dataset import SegmentationDataset
-from neuroiou_study.core.data.loading import Batch, evaluation_batches
+from neuroiou_study.core.data.loading import Batch
 from neuroiou_study.core.features import Inputs
 from neuroiou_study.core.perturbing import perturbed
 from neuroiou_study.spec.trial import TrialSpec
@@ -31,7 +31,7 @@ Output 0 is Θ_CE's own; then come its perturbed copies and the outputs of snaps
 
 def collect_pairs(spec: TrialSpec, inputs: Mapping[str, Path], output: Path, worker: Worker) -> None:
     """Leave ``pairs.safetensors`` in ``output``: :data:`Pairs` of the training images."""
-    training = build.dataset(spec.data, "train")
+    training = build.dataset(spec.data, "train", cached=worker.resources.image_cache)
     model = build.model(spec.model, training.num_classes, spec.seed).to(worker.device)
     parts: list[Pairs] = []
     for number, weights in enumerate(_networks(spec, inputs["pretrain"])):
@@ -52,7 +52,7 @@ def pairs_of(
     """The pairs ``(N, C, 3)`` of ``model``'s output on ``dataset``, and of ``num_copies`` perturbed ones."""
     parts = [_empty(dataset) for _ in range(1 + num_copies)]
     model.eval()
-    for batch in _batches(dataset, spec, worker):
+    for batch in worker.loader(dataset).evaluation_batches(spec.collect_pairs.batch_size):
         labels = batch.labels.to(worker.device)
         for part, logits in zip(parts, _outputs(model, batch, spec, worker, num_copies), strict=True):
             for name, value in _statistics(logits, labels, dataset.ignore_index).items():
@@ -70,11 +70,6 @@ def _empty(dataset: SegmentationDataset) -> Pairs:
     shape = (len(dataset), dataset.num_classes, 3)
     sums = {name: torch.zeros(shape, dtype=torch.float64) for name in ("log", *get_args(Hinge), *get_args(Reading))}
     return {"counts": torch.zeros(shape, dtype=torch.int64), **sums}
-
-
-def _batches(dataset: SegmentationDataset, spec: TrialSpec, worker: Worker) -> Iterator[Batch]:
-    size = spec.collect_pairs.batch_size
-    return evaluation_batches(dataset, size, shard=worker.shard, loader_workers=worker.resources.loader_workers)
 
 
 @torch.no_grad()

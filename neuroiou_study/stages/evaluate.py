@@ -21,10 +21,10 @@ METRICS_FILE = "metrics.json"
 
 def evaluate(spec: TrialSpec, inputs: Mapping[str, Path], output: Path, worker: Worker) -> None:
     """Leave ``metrics.json`` in ``output``: mean IoU, accuracy, IoU per class and the counts of every image."""
-    dataset = build.dataset(spec.data, spec.evaluate.split)
+    dataset = build.dataset(spec.data, spec.evaluate.split, cached=worker.resources.image_cache)
     model = build.model(spec.model, dataset.num_classes, spec.seed).to(worker.device)
     model.load_state_dict(load_file(inputs["finetune"] / MODEL_FILE))
-    counts = count_images(model, dataset, spec.evaluate.batch_size, worker)
+    counts = count_images(model, worker.loader(dataset), spec.evaluate.batch_size, worker)
     if worker.is_first:
         write_json(output / METRICS_FILE, _metrics(counts, dataset, spec.evaluate.split))
 

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from neuroiou_study.core.counts import Statistics
 from neuroiou_study.core.data.dataset import SegmentationDataset
-from neuroiou_study.core.data.loading import evaluation_batches
 from neuroiou_study.core.features import Inputs
 from neuroiou_study.core.fidelity import fidelity
 from neuroiou_study.core.fitting import make_rows
@@ -24,7 +23,7 @@ from neuroiou_study.stages.train_network import MODEL_FILE, selection_batch_size
 
 def finetune(spec: TrialSpec, inputs: Mapping[str, Path], output: Path, worker: Worker) -> None:
     """Leave the fine-tuned network and its history in ``output``; of a learned loss also its fidelity by then."""
-    training = build.dataset(spec.data, "train")
+    training = build.dataset(spec.data, "train", cached=worker.resources.image_cache)
     random = spec.finetune.start == "random"
     model = build.model(spec.model, training.num_classes, spec.seed, pretrained=random)
     if not random:
@@ -37,9 +36,10 @@ def finetune(spec: TrialSpec, inputs: Mapping[str, Path], output: Path, worker: 
 
 def _measure_on_policy(spec: TrialSpec, model: nn.Module, loss: NeuroIoULoss, output: Path, worker: Worker) -> None:
     """Leave ``fidelity.json``: how the surrogate does on ``select``, where its own gradient has led the network."""
-    dataset, config = build.dataset(spec.data, "select"), loss.surrogate.config
+    dataset = build.dataset(spec.data, "select", cached=worker.resources.image_cache)
+    inputs = loss.surrogate.config.inputs
     batch_size = selection_batch_size(spec, spec.finetune)
-    statistics = _statistics(model, dataset, batch_size, config.inputs, worker)
+    statistics = _statistics(model, dataset, batch_size, inputs, worker)
     if worker.is_first:
         rows = make_rows(*statistics, generator=torch.Generator())
         write_json(output / FIDELITY_FILE, fidelity(loss.surrogate.cpu(), rows))
@@ -53,9 +53,7 @@ def _statistics(
     model.eval()
     counts = torch.zeros((len(dataset), dataset.num_classes, 3), dtype=torch.int64)
     sums: Tensor = torch.zeros(counts.shape, dtype=torch.float64)
-    for batch in evaluation_batches(
-        dataset, batch_size, shard=worker.shard, loader_workers=worker.resources.loader_workers
-    ):
+    for batch in worker.loader(dataset).evaluation_batches(batch_size):
         logits, labels = model(batch.images.to(worker.device)), batch.labels.to(worker.device)
         found = inputs.statistics(logits, labels, dataset.ignore_index)
         counts[batch.indices], sums[batch.indices] = found.counts.cpu(), found.sums.cpu()

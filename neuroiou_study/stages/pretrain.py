@@ -11,7 +11,7 @@ from neuroiou_study.stages.train_network import train_network
 
 def pretrain(spec: TrialSpec, _inputs: Mapping[str, Path], output: Path, worker: Worker) -> None:
     """Leave Θ_CE and its history in ``output``."""
-    training = build.dataset(spec.data, "train")
+    training = build.dataset(spec.data, "train", cached=worker.resources.image_cache)
     model = build.model(spec.model, training.num_classes, spec.seed, pretrained=True)
     loss_fn = build.loss(spec.pretrain.loss, training)
     train_network("pretrain", spec.pretrain, spec, model, loss_fn, output, worker)

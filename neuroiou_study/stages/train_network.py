@@ -1,7 +1,6 @@
 """Training of a network for some epochs, resumable: what pretrain and finetune have in common."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from neuroiou_study.core.data.dataset import SegmentationDataset
-from neuroiou_study.core.data.loading import Batch, evaluation_batches, training_batches
+from neuroiou_study.core.data.dataset import Split
+from neuroiou_study.core.data.loading import Loader
 from neuroiou_study.core.metrics import mean_iou
 from neuroiou_study.core.reduction import SegmentationLoss
 from neuroiou_study.core.training import evaluate_counts, train_epoch
@@ -44,18 +43,22 @@ def train_network(
     ``history.jsonl`` has a row an epoch: ``epoch`` from 1, ``loss`` (mean of the steps), ``select_miou``. A checkpoint
     found in ``output`` is continued, with its history reported again. Raises Pruned if the worker's listener asks.
     """
-    training = build.dataset(spec.data, "train")
+    training, select = (_loader(split, spec, worker) for split in ("train", "select"))
     loss_fn.to(worker.device).sum_over_workers = worker.sum
-    loss_fn.reduction = settings.reduction
+    loss_fn.reduction, loss_fn.kernel = settings.reduction, worker.resources.kernel
     network = worker.prepare_model(model)
     optimizer = build.optimizer(settings.optimizer, network, settings.lr)
-    schedule = build.schedule(settings.schedule, optimizer, settings.epochs * (len(training) // settings.batch_size))
-    run = _Run(stage, settings, spec, worker, output, model, optimizer, schedule)
+    schedule = build.schedule(
+        settings.schedule, optimizer, settings.epochs * (len(training.dataset) // settings.batch_size)
+    )
+    run = _Run(stage, settings, spec, worker, output, select, model, optimizer, schedule)
     run.resume()
+    augment = build.augment(spec.data.augment)
     for epoch in range(len(run.history) + 1, settings.epochs + 1):
         torch.manual_seed(_dropout_seed(spec.seed, epoch, worker))
-        batches = _batches(training, settings, spec, epoch, worker)
-        run.end_epoch(epoch, train_epoch(network, batches, loss_fn, optimizer, worker.device, schedule))
+        batches = training.training_batches(settings.batch_size, seed=spec.seed, epoch=epoch, augment=augment)
+        loss = train_epoch(network, batches, loss_fn, optimizer, worker.device, schedule, settings.precision)
+        run.end_epoch(epoch, loss)
     run.finish()
 
 
@@ -68,6 +71,7 @@ class _Run:
     spec: TrialSpec
     worker: Worker
     output: Path
+    select: Loader
     model: nn.Module
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler
@@ -90,9 +94,8 @@ class _Run:
     def end_epoch(self, epoch: int, loss: float) -> None:
         """Measure the network on ``select``, keep everything, report."""
         self.worker.agree_on_buffers(self.model)
-        select = build.dataset(self.spec.data, "select")
         batch_size = selection_batch_size(self.spec, self.settings)
-        score = mean_iou(count_images(self.model, select, batch_size, self.worker).sum(0))
+        score = mean_iou(count_images(self.model, self.select, batch_size, self.worker).sum(0))
         self.history.append({"epoch": epoch, "loss": loss, "select_miou": score})
         if self.worker.is_first:
             if epoch in snapshot_epochs(self.settings):
@@ -105,7 +108,7 @@ class _Run:
         if self.worker.is_first:
             # Again: a maker that was killed between checkpoint and history had its last row in the checkpoint only.
             _write_history(self.output, self.history)
-            save_file(self.model.state_dict(), self.output / MODEL_FILE)
+            save_file(_weights(self.model), self.output / MODEL_FILE)
 
     def _report(self, row: Row) -> None:
         metrics = {name: value for name, value in row.items() if name != "epoch"}
@@ -138,28 +141,16 @@ def _dropout_seed(seed: int, epoch: int, worker: Worker) -> int:
     return (seed * 1_000_003 + epoch) * 10_007 + worker.shard.rank
 
 
-def _batches(
-    training: SegmentationDataset, settings: TrainingSpec, spec: TrialSpec, epoch: int, worker: Worker
-) -> Iterator[Batch]:
-    return training_batches(
-        training,
-        settings.batch_size,
-        seed=spec.seed,
-        epoch=epoch,
-        shard=worker.shard,
-        loader_workers=worker.resources.loader_workers,
-        augment=build.augment(spec.data.augment),
-    )
+def _loader(split: Split, spec: TrialSpec, worker: Worker) -> Loader:
+    return worker.loader(build.dataset(spec.data, split, cached=worker.resources.image_cache))
 
 
-def count_images(model: nn.Module, dataset: SegmentationDataset, batch_size: int, worker: Worker) -> Tensor:
-    """``(N, C, 3)`` counts of all N images of ``dataset``, each evaluated by one worker of the group."""
-    batches = evaluation_batches(
-        dataset, batch_size, shard=worker.shard, loader_workers=worker.resources.loader_workers
-    )
+def count_images(model: nn.Module, images: Loader, batch_size: int, worker: Worker) -> Tensor:
+    """``(N, C, 3)`` counts of all N images of a split, each evaluated by one worker of the group."""
+    dataset = images.dataset
     counts = evaluate_counts(
         model,
-        batches,
+        images.evaluation_batches(batch_size),
         num_images=len(dataset),
         num_classes=dataset.num_classes,
         ignore_index=dataset.ignore_index,
@@ -174,9 +165,14 @@ def read_history(folder: Path) -> list[Row]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    """The weights of ``model`` in the common layout, the only one that can be saved."""
+    return {name: value.contiguous() for name, value in model.state_dict().items()}
+
+
 def _save_atomically(model: nn.Module, path: Path) -> None:
     temporary = path.with_name(f".{path.name}")
-    save_file(model.state_dict(), temporary)
+    save_file(_weights(model), temporary)
     temporary.replace(path)
 
 

@@ -2,10 +2,11 @@
 
 import fcntl
 import hashlib
-import os
 import uuid
 from pathlib import Path
 from typing import Any
+
+from neuroiou_study.stages.local_folder import local_folder
 
 _SCHEME = "s3://"
 
@@ -13,7 +14,7 @@ _SCHEME = "s3://"
 def weights_file(address: str) -> Path:
     """The local file of the weights at ``address``: a path, or ``s3://bucket/key``.
 
-    An object is downloaded once for each machine and user, to ``~/.cache/neuroiou-study/weights`` (``XDG_CACHE_HOME``
+    An object is downloaded once for each machine and user, to ``~/.cache/neuroiou-study/weights`` (``NEUROIOU_CACHE``
     moves it), and is taken from there afterwards: give a changed object another key. boto3 finds credentials and
     endpoint (``AWS_ENDPOINT_URL``). Raises ValueError for another kind of address, RuntimeError if nothing comes.
     """
@@ -24,13 +25,9 @@ def weights_file(address: str) -> Path:
     bucket, _, key = address.removeprefix(_SCHEME).partition("/")
     if not bucket or not key or key.endswith("/"):
         raise ValueError(f"model.weights: {address}: must be s3://bucket/key of a file: complete it")
-    cached = _cache() / f"{hashlib.sha256(address.encode()).hexdigest()[:16]}-{Path(key).name}"
+    cached = local_folder("weights") / f"{hashlib.sha256(address.encode()).hexdigest()[:16]}-{Path(key).name}"
     _fill(cached, address, bucket, key)
     return cached
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "neuroiou-study" / "weights"
 
 
 def _fill(cached: Path, address: str, bucket: str, key: str) -> None:

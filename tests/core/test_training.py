@@ -131,3 +131,19 @@ def test_a_surrogate_is_untouched_by_training_with_it() -> None:
     train_epoch(network, training_batches(SHAPES, 5, seed=0, epoch=0, shard=Shard()), loss_fn, optimizer, CPU)
     for name, value in loss_fn.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+def test_half_precision_is_the_networks_and_not_the_losss() -> None:
+    seen = []
+
+    class Watching(CrossEntropyLoss):
+        def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+            loss = super().forward(logits, labels)
+            seen.append((logits.dtype, loss.dtype))
+            return loss
+
+    network = _network()
+    batches = training_batches(SHAPES, 10, seed=0, epoch=0, shard=Shard())
+    train_epoch(network, batches, Watching(), torch.optim.SGD(network.parameters(), lr=0.1), CPU, precision="bfloat16")
+    assert seen == [(torch.bfloat16, torch.float32)]
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}

@@ -6,7 +6,15 @@ import torch
 from pydantic import TypeAdapter
 
 from neuroiou_study.core.data.camvid import CamvidDataset
-from neuroiou_study.core.losses import CrossEntropyLoss, SoftIoULoss, median_frequency_weights
+from neuroiou_study.core.kernels.choice import KernelName
+from neuroiou_study.core.losses import (
+    ClosedFormLoss,
+    CrossEntropyLoss,
+    MixedLoss,
+    SoftIoULoss,
+    median_frequency_weights,
+)
+from neuroiou_study.spec.budget import ResourcesSpec
 from neuroiou_study.spec.data import CamvidSpec, DataSpec
 from neuroiou_study.spec.losses import LossSpec, WeightedCrossEntropySpec
 from neuroiou_study.spec.training import (
@@ -162,3 +170,13 @@ def test_a_schedule_lowers_the_learning_rate_from_step_to_step() -> None:
     assert rates(PolySpec(name="poly", power=2.0)) == pytest.approx([0.5, 0.28125, 0.125, 0.03125, 0])
     half = 0.25 * 2**-0.5
     assert rates(CosineSpec(name="cosine")) == pytest.approx([0.5, 0.25 + half, 0.25, 0.25 - half, 0])
+
+
+def test_a_study_may_ask_for_every_kernel_that_there_is() -> None:
+    assert get_args(ResourcesSpec.model_fields["kernel"].annotation) == get_args(KernelName)
+
+
+def test_the_kernel_of_a_mix_is_that_of_its_parts() -> None:
+    part = ClosedFormLoss()
+    MixedLoss({part: 1.0, CrossEntropyLoss(): 0.5}).kernel = "reference"
+    assert part.kernel == "reference"

@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
+from neuroiou_study.core.data.cached import CachedDataset
 from neuroiou_study.core.data.camvid import CamvidDataset
 from neuroiou_study.core.data.category import CategoryDataset
 from neuroiou_study.core.data.cityscapes import CityscapesDataset
@@ -134,3 +136,31 @@ def test_augmentation_is_what_the_spec_says_and_a_flip_by_default() -> None:
     assert build.augment(AugmentSpec()) == FLIP_ONLY == Augment(True, (1.0, 1.0), None, 0.0)
     spec = AugmentSpec(flip=False, scale=(0.5, 2.0), crop=(24, 32), colour=0.25)
     assert build.augment(spec) == Augment(flip=False, scale=(0.5, 2.0), crop=(24, 32), colour=0.25)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_files_are_cached_where_that_is_asked_for(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEUROIOU_CACHE", str(tmp_path / "cache"))
+    spec = spec_of(name, tmp_path / "data")
+    for split in SPLITS:
+        dataset, expected = build.dataset(spec, split, cached=True), list(build.dataset(spec, split).samples())
+        assert isinstance(dataset, CachedDataset)
+        assert [sample.name for sample in dataset.samples()] == [sample.name for sample in expected]
+        for one, other in zip(dataset.samples(), expected, strict=True):
+            assert np.array_equal(one.image, other.image) and np.array_equal(one.labels, other.labels)
+    assert len(list((tmp_path / "cache" / "images").iterdir())) == 3
+
+
+def test_all_categories_share_one_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEUROIOU_CACHE", str(tmp_path / "cache"))
+    spec = spec_of("folder", tmp_path / "data")
+    for category in (None, "sky", "car"):
+        dataset = build.dataset(spec.model_copy(update={"category": category}), "train", cached=True)
+        assert isinstance(dataset, CachedDataset if category is None else CategoryDataset)
+    assert len(list((tmp_path / "cache" / "images").iterdir())) == 1
+
+
+def test_shapes_are_drawn_and_never_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEUROIOU_CACHE", str(tmp_path))
+    assert isinstance(build.dataset(shapes(), "train", cached=True), ShapesDataset)
+    assert list(tmp_path.iterdir()) == []

@@ -6,8 +6,12 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
+from neuroiou_study.core import counts
+from neuroiou_study.core.losses import ClosedFormLoss
 from neuroiou_study.spec import TrialSpec
+from neuroiou_study.spec.budget import ResourcesSpec
 from neuroiou_study.stages import build
 from neuroiou_study.stages.backend import LocalWorker, Progress, Pruned
 from neuroiou_study.stages.pretrain import pretrain
@@ -225,7 +229,7 @@ def test_a_batch_larger_than_the_training_split_is_refused(tmp_path: Path) -> No
 @pytest.mark.parametrize("batch_size", [1, 3, 4])
 def test_counts_are_of_every_image_at_its_place(batch_size: int) -> None:
     select = build.dataset(ADAMW.data, "select")
-    counts = count_images(build.model(ADAMW.model, 6, 0), select, batch_size, LocalWorker())
+    counts = count_images(build.model(ADAMW.model, 6, 0), LocalWorker().loader(select), batch_size, LocalWorker())
     assert counts.shape == (4, 6, 3)
     for index in range(4):
         labels = torch.from_numpy(select.load(index).labels).long()
@@ -237,3 +241,51 @@ def test_a_row_is_one_line_of_json(tmp_path: Path) -> None:
     lines = (train(ADAMW, tmp_path) / HISTORY_FILE).read_text().splitlines()
     documents: list[Any] = [json.loads(line) for line in lines]
     assert documents == read_history(tmp_path) and len(lines) == 4
+
+
+def losses_with(spec: TrialSpec, folder: Path, **resources: Any) -> list[float]:
+    folder.mkdir()
+    pretrain(spec, {}, folder, LocalWorker(resources=ResourcesSpec(**resources)))
+    return [row["loss"] for row in read_history(folder)]
+
+
+def test_channels_last_does_not_show_in_what_a_network_learns(tmp_path: Path) -> None:
+    spec = tiny_trial(pretrain__epochs=2)
+    plain, other = losses_with(spec, tmp_path / "plain"), losses_with(spec, tmp_path / "other", channels_last=True)
+    assert other == pytest.approx(plain, rel=1e-3)
+
+
+def test_a_compiled_network_computes_the_same_and_is_saved_under_the_same_names() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    image, names = torch.rand(1, 3, 6, 6), list(network.state_dict())
+    expected = network(image)
+    prepared = LocalWorker(resources=ResourcesSpec(compile_network=True)).prepare_model(network)
+    torch.testing.assert_close(prepared(image), expected)
+    assert list(prepared.state_dict()) == names
+
+
+def test_channels_last_and_compilation_reach_the_network() -> None:
+    network = build.model(tiny_trial().model, 6, 0)
+    worker = LocalWorker(resources=ResourcesSpec(channels_last=True, compile_network=True))
+    worker.prepare_model(network)
+    kernel = next(each for each in network.parameters() if each.dim() == 4 and each.shape[1] > 1 and each.shape[2] > 1)
+    assert kernel.is_contiguous(memory_format=torch.channels_last)
+    assert network._compiled_call_impl is not None
+
+
+def test_half_precision_is_another_result(tmp_path: Path) -> None:
+    exact = losses_with(tiny_trial(pretrain__epochs=2), tmp_path / "exact")
+    rough = losses_with(tiny_trial(pretrain__epochs=2, pretrain__precision="bfloat16"), tmp_path / "rough")
+    assert rough != exact and rough == pytest.approx(exact, rel=0.05)
+
+
+def test_the_kernel_that_a_study_asks_for_is_the_losss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(counts, "choose", lambda _, kernel: asked.append(kernel))
+    training = build.dataset(tiny_trial().data, "train")
+    worker = LocalWorker(resources=ResourcesSpec(kernel="reference"))
+    settings = tiny_trial().finetune
+    network = build.model(tiny_trial().model, training.num_classes, 0)
+    train_network("finetune", settings, tiny_trial(), network, ClosedFormLoss(), tmp_path, worker)
+    assert set(asked) == {"reference"}

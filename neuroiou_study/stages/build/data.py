@@ -2,10 +2,12 @@
 
 from typing import assert_never
 
+from neuroiou_study.core.data.cached import cached as cached_dataset
 from neuroiou_study.core.data.camvid import CamvidDataset
 from neuroiou_study.core.data.category import CategoryDataset
 from neuroiou_study.core.data.cityscapes import CityscapesDataset
 from neuroiou_study.core.data.dataset import SegmentationDataset, Split
+from neuroiou_study.core.data.files import FilesDataset
 from neuroiou_study.core.data.folder import FolderDataset
 from neuroiou_study.core.data.shapes import ShapesDataset
 from neuroiou_study.core.data.transforms import Augment
@@ -19,11 +21,18 @@ from neuroiou_study.spec.data import (
     ShapesSpec,
     VocSpec,
 )
+from neuroiou_study.stages.local_folder import local_folder
 
 
-def dataset(spec: DataSpec, split: Split) -> SegmentationDataset:
-    """The split of a data set. Raises FileNotFoundError or ValueError if its files are not as they must be."""
+def dataset(spec: DataSpec, split: Split, *, cached: bool = False) -> SegmentationDataset:
+    """The split of a data set; ``cached``: its images decoded once for all processes of this machine, not each time.
+
+    Raises FileNotFoundError or ValueError if its files are not as they must be.
+    """
     whole = _dataset(spec, split)
+    # Shapes are drawn in memory, and what they are is code, of which a cache of files would not notice a change.
+    if cached and isinstance(whole, FilesDataset):
+        whole = cached_dataset(whole, local_folder("images"))
     return whole if spec.category is None else CategoryDataset(whole, spec.category)
 
 

@@ -1,15 +1,18 @@
 """What every data set promises, held against each of them."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from neuroiou_study.core.data.cached import CachedDataset, cached
 from neuroiou_study.core.data.camvid import CamvidDataset
 from neuroiou_study.core.data.category import CategoryDataset
 from neuroiou_study.core.data.cityscapes import CityscapesDataset
 from neuroiou_study.core.data.dataset import SPLITS, Sample, SegmentationDataset, Split
+from neuroiou_study.core.data.files import FilesDataset
 from neuroiou_study.core.data.folder import FolderDataset
 from neuroiou_study.core.data.shapes import ShapesDataset
 from neuroiou_study.core.data.voc import VocDataset
@@ -21,7 +24,7 @@ SIZE = (31, 42)
 FRACTION = 0.5
 
 
-def _made_folder(root: Path, split: Split) -> SegmentationDataset:
+def _made_folder(root: Path, split: Split) -> FolderDataset:
     if not (root / "images").is_dir():
         make_folder(root, [f"t{i}" for i in range(8)], ["v0", "v1"])
     return FolderDataset(root, split, ("a", "b", "c"), background=1, select_fraction=FRACTION)
@@ -29,6 +32,12 @@ def _made_folder(root: Path, split: Split) -> SegmentationDataset:
 
 def _by_category(root: Path, split: Split) -> SegmentationDataset:
     return CategoryDataset(CamvidDataset(root, split, size=SIZE, select_fraction=FRACTION), "car")
+
+
+def _cached(dataset: FilesDataset) -> SegmentationDataset:
+    found = cached(dataset, Path(os.environ["NEUROIOU_CACHE"]) / "images")
+    assert isinstance(found, CachedDataset)
+    return found
 
 
 KINDS: dict[str, tuple[str | None, Callable[[Path, Split], SegmentationDataset]]] = {
@@ -39,6 +48,8 @@ KINDS: dict[str, tuple[str | None, Callable[[Path, Split], SegmentationDataset]]
     "camvid by category": ("camvid_small", _by_category),
     "voc": ("voc_sample", lambda root, split: VocDataset(root, split, select_fraction=FRACTION)),
     "voc resized": ("voc_sample", lambda root, split: VocDataset(root, split, size=SIZE)),
+    "voc cached": ("voc_sample", lambda root, split: _cached(VocDataset(root, split, select_fraction=FRACTION))),
+    "folder cached": (None, lambda root, split: _cached(_made_folder(root, split))),
     "cityscapes": (
         "cityscapes_sample",
         lambda root, split: CityscapesDataset(root, split, size=SIZE, select_fraction=FRACTION),

@@ -1,12 +1,17 @@
+import os
+
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
-from neuroiou_study.core.data.dataset import Sample
-from neuroiou_study.core.data.loading import Batch, Shard, evaluation_batches, training_batches
+from neuroiou_study.core.data.dataset import Sample, SegmentationDataset
+from neuroiou_study.core.data.loading import Batch, Loader, Shard, _Examples, evaluation_batches, training_batches
 from neuroiou_study.core.data.shapes import ShapesDataset
-from neuroiou_study.core.data.transforms import FLIP_ONLY, Augment, to_tensors
+from neuroiou_study.core.data.transforms import FLIP_ONLY, Augment, normalised, to_tensors
 
 SHAPES = ShapesDataset("train", 10, 12, 16)
+HARD = Augment(scale=(0.5, 2.0), crop=(9, 20), colour=0.5)
+SHAPES_12 = ShapesDataset("train", 12, 12, 16)
 
 
 class Growing(ShapesDataset):
@@ -90,7 +95,7 @@ def test_image_and_labels_are_mirrored_together() -> None:
             torch.testing.assert_close(image, original.flip(-1) if is_mirrored else original)
 
 
-@pytest.mark.parametrize("augment", [FLIP_ONLY, Augment(scale=(0.5, 2.0), crop=(9, 20), colour=0.5)])
+@pytest.mark.parametrize("augment", [FLIP_ONLY, HARD])
 def test_augmentation_is_decided_by_seed_epoch_and_sample_alone(augment: Augment) -> None:
     for epoch in range(2):
         for batch in _epoch(epoch, seed=3, augment=augment):
@@ -147,3 +152,85 @@ def test_evaluation_shards_hold_each_image_once_as_it_is_stored(world_size: int)
 def test_a_batch_size_that_cannot_be_is_refused(batch_size: int, world_size: int) -> None:
     with pytest.raises(ValueError, match=f"batch_size: {batch_size}: at least one image a worker .*change batch_size"):
         training_batches(SHAPES, batch_size, seed=0, epoch=0, shard=Shard(0, world_size))
+
+
+def as_first_written(dataset: SegmentationDataset, batch: Batch, varied: tuple[Augment, int, int] | None) -> Batch:
+    """``batch`` made image by image with plain arithmetic, as results that are kept were computed."""
+    images, labels, names = [], [], []
+    for index in batch.indices.tolist():
+        sample = dataset.load(index)
+        if varied is not None:
+            augment, seed, epoch = varied
+            sample = augment(sample, (seed, epoch, index), dataset.ignore_index)
+        images.append((torch.from_numpy(sample.image).permute(2, 0, 1).float() / 255 - 0.5) / 0.25)
+        labels.append(torch.from_numpy(sample.labels).long())
+        names.append(sample.name)
+    return Batch(torch.stack(images), torch.stack(labels), batch.indices, tuple(names))
+
+
+@pytest.mark.parametrize("loader_workers", [0, 2])
+@pytest.mark.parametrize("augment", [FLIP_ONLY, HARD])
+def test_a_loader_s_passes_are_bit_for_bit_what_they_were(loader_workers: int, augment: Augment) -> None:
+    train, select = (Loader(SHAPES, loader_workers=loader_workers) for _ in range(2))
+    for epoch in range(3):
+        expected = torch.randperm(10, generator=torch.Generator().manual_seed(7 * 1_000_003 + epoch)).tolist()[:8]
+        batches = list(train.training_batches(4, seed=7, epoch=epoch, augment=augment))
+        assert _order(batches) == expected
+        assert all(_same(batch, as_first_written(SHAPES, batch, (augment, 7, epoch))) for batch in batches)
+        assert all(batch.images.is_contiguous() and batch.labels.is_contiguous() for batch in batches)
+        batches = list(select.evaluation_batches(3))
+        assert _order(batches) == list(range(10))
+        assert all(_same(batch, as_first_written(SHAPES, batch, None)) for batch in batches)
+
+
+class Telling(ShapesDataset):
+    """Samples that say which process loaded them."""
+
+    def load(self, index: int) -> Sample:
+        image, labels, _ = super().load(index)
+        return Sample(image, labels, str(os.getpid()))
+
+
+def test_a_loader_keeps_its_processes_even_when_a_pass_is_given_up() -> None:
+    loader = Loader(Telling("train", 12, 12, 16), loader_workers=2)
+    pids = set[str]()
+    for epoch in range(3):
+        (first, *_) = next(loader.training_batches(4, seed=0, epoch=epoch)).names
+        pids.add(first)
+        batches = list(loader.training_batches(2, seed=0, epoch=epoch))
+        assert _order(batches) == _order(list(training_batches(SHAPES_12, 2, seed=0, epoch=epoch, shard=Shard())))
+        pids |= {name for batch in batches for name in batch.names}
+    assert len(pids) == 2
+    assert str(os.getpid()) not in pids
+
+
+@pytest.mark.parametrize("loader_workers", [0, 1])
+def test_each_pass_takes_one_number_of_the_global_generator(loader_workers: int) -> None:
+    """As a new DataLoader does: dropout, which goes on from there, is as it was, with kept processes too."""
+    loader = Loader(SHAPES, loader_workers=loader_workers)
+    for epoch in range(2):
+        torch.manual_seed(epoch)
+        iter(DataLoader(_Examples(SHAPES)))
+        expected = torch.rand(3)
+        torch.manual_seed(epoch)
+        list(loader.training_batches(4, seed=0, epoch=epoch))
+        assert torch.equal(torch.rand(3), expected)
+
+
+def test_every_byte_becomes_the_same_float_by_any_way() -> None:
+    pixels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(normalised(pixels), (pixels.float() / 255 - 0.5) / 0.25)
+    assert torch.equal(pixels, torch.arange(256, dtype=torch.uint8))
+    image, _ = to_tensors(Sample(pixels.numpy().repeat(3).reshape(1, 256, 3), pixels.numpy()[None], "x"))
+    assert torch.equal(image, normalised(pixels).expand(3, 1, 256))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("loader_workers", [0, 2])
+def test_batches_on_a_gpu_are_bit_for_bit_those_of_the_cpu(loader_workers: int) -> None:
+    loader = Loader(SHAPES, loader_workers=loader_workers, device=torch.device("cuda", 0))
+    for epoch in range(2):
+        expected = Loader(SHAPES).training_batches(4, seed=0, epoch=epoch)
+        for batch, wanted in zip(loader.training_batches(4, seed=0, epoch=epoch), expected, strict=True):
+            assert batch.images.is_cuda and batch.labels.is_cuda and not batch.indices.is_cuda
+            assert _same(Batch(batch.images.cpu(), batch.labels.cpu(), batch.indices, batch.names), wanted)

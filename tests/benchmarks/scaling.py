@@ -1,0 +1,87 @@
+"""Two workers of one thread each over one: steps of the whole training loop, with the global batch grown alike.
+
+Beside the efficiency it measures what the model of larger groups in ``docs/performance.md`` is made of: the bytes that
+a step sends and the time that sending takes.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import torch
+from torch import distributed
+from torch.multiprocessing.spawn import spawn
+
+from neuroiou_study.core.data.loading import Shard, training_batches
+from neuroiou_study.core.data.shapes import ShapesDataset
+from neuroiou_study.core.models.unet import UNet
+from neuroiou_study.core.neuroiou import NeuroIoULoss
+from neuroiou_study.core.surrogate import Surrogate, SurrogateConfig
+from neuroiou_study.core.training import train_epoch
+from neuroiou_study.stages.backend import GroupWorker, Worker
+from tests.benchmarks.figures import Figure
+
+IMAGES = 4  # of each worker in a step
+SIZE = (96, 128)
+
+
+def measure(quick: bool) -> Iterator[Figure]:
+    """Weak scaling: each worker has the same number of images, whatever the number of workers."""
+    steps = 6 if quick else 20
+    alone, together = _run(1, steps), _run(2, steps)
+    case = f"U-Net 16, {IMAGES}×{SIZE[0]}×{SIZE[1]} a worker, gloo"
+    yield Figure(case, "step of one worker, milliseconds", 1e3 * alone["step"], "ms")
+    yield Figure(case, "efficiency of two workers", alone["step"] / together["step"], "")
+    yield Figure(case, "parameters", together["parameters"], "")
+    yield Figure(case, "bytes a worker sends in a step: gradients", 4 * together["parameters"], "B")
+    yield Figure(case, "bytes a worker sends in a step: the loss", together["loss_bytes"], "B")
+    yield Figure(case, "all-reduce of as many gradients, milliseconds", 1e3 * together["all_reduce"], "ms")
+
+
+def _run(workers: int, steps: int) -> dict[str, float]:
+    """What rank 0 of a group of processes measures."""
+    with tempfile.TemporaryDirectory() as folder:
+        spawn(_work, (workers, steps, folder), nprocs=workers)
+        result: dict[str, float] = torch.load(Path(folder) / "result.pt", weights_only=True)
+    return result
+
+
+def _work(rank: int, workers: int, steps: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=workers)
+    worker = GroupWorker()
+    result = {"step": _step_seconds(worker, workers, steps), **_communication(worker)}
+    if rank == 0:
+        torch.save(result, Path(folder) / "result.pt")
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+def _step_seconds(worker: Worker, workers: int, steps: int) -> float:
+    torch.manual_seed(0)
+    network = worker.prepare_model(UNet(6, width=16))
+    loss_fn = NeuroIoULoss(Surrogate(SurrogateConfig()))
+    loss_fn.sum_over_workers = worker.sum
+    optimizer = torch.optim.AdamW(network.parameters())
+    dataset = ShapesDataset("train", IMAGES * workers, *SIZE)
+    shard = Shard(worker.shard.rank, workers)
+    batch = next(training_batches(dataset, IMAGES * workers, seed=0, epoch=0, shard=shard))
+    seconds = []
+    for _ in range(steps + 2):
+        begin = perf_counter()
+        train_epoch(network, [batch], loss_fn, optimizer, worker.device)
+        seconds.append(perf_counter() - begin)
+    return median(seconds[2:])
+
+
+def _communication(worker: Worker) -> dict[str, float]:
+    parameters = sum(each.numel() for each in UNet(6, width=16).parameters())
+    gradients, seconds = torch.zeros(parameters), []
+    for _ in range(12):
+        begin = perf_counter()
+        distributed.all_reduce(gradients)
+        seconds.append(perf_counter() - begin)
+    # A loss with a row for each image and class adds up one number and one count, forward and backward.
+    return {"parameters": parameters, "all_reduce": median(seconds[2:]), "loss_bytes": 2 * 2 * 8}
