@@ -117,6 +117,13 @@ class Fit(NamedTuple):
     held_out_error: float  # the fit's objective on the held-out rows
 
 
+class DivergedError(ValueError):
+    """No epoch of a fit had a finite held-out error."""
+
+    def __init__(self, lr: float) -> None:
+        super().__init__(f"fit_surrogate: no epoch had a finite held-out error: lower lr, which is {lr}")
+
+
 def split_by_image(rows: Rows, fraction: float, generator: torch.Generator) -> tuple[Rows, Rows]:
     """The rows to fit and the rows held out. Whole images go to one side: the rows of an image are alike."""
     images = rows.image.unique()
@@ -129,17 +136,28 @@ def split_by_image(rows: Rows, fraction: float, generator: torch.Generator) -> t
 def fit_surrogate(rows: Rows, config: SurrogateConfig, settings: FitSettings) -> Fit:
     """A surrogate fitted to ``rows``, as it was when the objective on held-out images was least.
 
-    Deterministic for a seed. Raises ValueError if ``rows`` has fewer than two images or no epoch had a finite error.
+    Deterministic for a seed. Raises ValueError if ``rows`` has fewer than two images, and DivergedError if no epoch had
+    a finite error.
     """
-    if len(rows.image.unique()) < 2:
-        raise ValueError("fit_surrogate: rows of one image: at least two images, one is held out: use more images")
+    require_images(rows)
     generator = torch.Generator().manual_seed(settings.seed)
     seen, held_out = split_by_image(rows, settings.held_out_fraction, generator)
+    return _descend(start_surrogate(config, settings.seed, seen), seen, held_out, settings, generator)
+
+
+def require_images(rows: Rows) -> None:
+    """Raise ValueError if ``rows`` cannot be split, being of one image or none."""
+    if len(rows.image.unique()) < 2:
+        raise ValueError("fit_surrogate: rows of one image: at least two images, one is held out: use more images")
+
+
+def start_surrogate(config: SurrogateConfig, seed: int, seen: Rows) -> Surrogate:
+    """The surrogate as a fit to ``seen`` starts: random weights of ``seed``, z-score of ``seen``."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
+        torch.manual_seed(seed)
         surrogate = Surrogate(config)
     surrogate.net.standardise(surrogate.features(*seen.statistics))
-    return _descend(surrogate, seen, held_out, settings, generator)
+    return surrogate
 
 
 class _Best:
@@ -169,7 +187,7 @@ def _descend(surrogate: Surrogate, seen: Rows, held_out: Rows, settings: FitSett
         if best.should_stop(epoch, float(unseen(torch.arange(len(held_out))).detach())):
             break
     if best.epoch == 0:
-        raise ValueError(f"fit_surrogate: no epoch had a finite held-out error: lower lr, which is {settings.lr}")
+        raise DivergedError(settings.lr)
     surrogate.load_state_dict(best.weights)
     return Fit(surrogate, held_out, best.epoch, best.error)
 

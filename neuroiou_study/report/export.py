@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from neuroiou_study.core.neuroiou import NeuroIoULoss
-from neuroiou_study.report.leaderboard import make_leaderboard
+from neuroiou_study.report.leaderboard import Leaderboard, make_leaderboard
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.fit_surrogate import read_fidelity
 from neuroiou_study.stages.records import SeedRun, TrialRecord, best_learned
@@ -40,20 +40,24 @@ How faithful it is, on images it was not fitted on:
 """
 
 
-def champion_of(study: StudySpec, store: Store, records: Sequence[TrialRecord]) -> TrialRecord | None:
+def champion_of(study: StudySpec, records: Sequence[TrialRecord], board: Leaderboard) -> TrialRecord | None:
     """The learned trial that a confirmation put first, or without one the search; None if none is complete."""
-    confirmed = [row for row in make_leaderboard(study, store, records).arms if study.confirm and row.val_miou_per_seed]
+    confirmed = [row for row in board.arms if study.confirm and row.val_miou_per_seed]
     first = next((row.trial for row in confirmed if row.arm in study.learned_arms), None)
     named = next((record for record in records if record.assignment.name == first), None)
     return named or best_learned(study, records)
 
 
-def export_loss(study: StudySpec, store: Store, records: Sequence[TrialRecord], folder: Path) -> TrialRecord:
+def export_loss(
+    study: StudySpec, store: Store, records: Sequence[TrialRecord], folder: Path, board: Leaderboard | None = None
+) -> TrialRecord:
     """Write the best surrogate's loss and a README into ``folder``; returns its trial.
 
-    Raises RuntimeError if no trial of the surrogate's arm is complete.
+    ``board`` is the leaderboard of ``records``, made if it is not given. Raises RuntimeError if no trial of the
+    surrogate's arm is complete.
     """
-    best = champion_of(study, store, records)
+    board = board or make_leaderboard(study, store, records)
+    best = champion_of(study, records, board)
     if best is None:
         raise RuntimeError(f"{study.identity}: no complete surrogate trial in {store.root}: run the study first")
     run = max(best.runs, key=lambda each: each.history[-1]["select_miou"])
@@ -63,14 +67,14 @@ def export_loss(study: StudySpec, store: Store, records: Sequence[TrialRecord], 
     folder.mkdir(parents=True, exist_ok=True)
     loss = NeuroIoULoss.load(source)
     loss.save(folder)
-    (folder / "README.md").write_text(_card(study, store, records, best, run, loss, folder))
+    (folder / "README.md").write_text(_card(study, store, board, best, run, loss, folder))
     return best
 
 
 def _card(
     study: StudySpec,
     store: Store,
-    records: Sequence[TrialRecord],
+    board: Leaderboard,
     best: TrialRecord,
     run: SeedRun,
     loss: NeuroIoULoss,
@@ -79,7 +83,7 @@ def _card(
     address = run.stages["fit_surrogate"]
     source = store.find(address)
     assert source is not None
-    row = next(row for row in make_leaderboard(study, store, records).arms if row.trial == best.assignment.name)
+    row = next(row for row in board.arms if row.trial == best.assignment.name)
     difference = "not measured" if row.difference_to_ce is None else f"{row.difference_to_ce:+.4f}"
     return _CARD.format(
         folder=folder.name,

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from statistics import fmean
 from typing import Any
 
+from neuroiou_study.report.screened import ScreenedArm, screened_arms
 from neuroiou_study.report.verdict import Comparison, Confirmed, confirm
 from neuroiou_study.spec import Scalar, StudySpec
 from neuroiou_study.stages.evaluate import read_metrics
@@ -51,6 +52,7 @@ class Leaderboard:
     confidence: float | None
     arms: list[ArmRow]
     trials: list[dict[str, Any]]
+    screening: list[ScreenedArm]
 
     def as_document(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -72,6 +74,7 @@ def make_leaderboard(study: StudySpec, store: Store, records: Sequence[TrialReco
         confidence=study.confirm.confidence if study.confirm else None,
         arms=sorted(rows, key=lambda row: (row.val_miou or -1, row.select_miou or -1), reverse=True),
         trials=[_trial_row(record) for record in sorted(records, key=lambda r: -(r.score or -1))],
+        screening=screened_arms(study, store, records),
     )
 
 

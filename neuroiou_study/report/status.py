@@ -7,8 +7,10 @@ from typing import Any
 from rich.table import Table
 
 from neuroiou_study.spec import StudySpec
+from neuroiou_study.stages.draw import draw_surrogates
 from neuroiou_study.stages.pipeline import plan
 from neuroiou_study.stages.records import StudyRecords, TrialRecord, best_of, driver_lease
+from neuroiou_study.stages.screen import num_fitted
 from neuroiou_study.stages.store import Store
 from neuroiou_study.stages.trial import shared_stages
 
@@ -35,9 +37,17 @@ def _stage_row(study: StudySpec, store: Store, records: Sequence[TrialRecord], s
         addresses = {plan(study.sample({}, seed=seed))[stage].address for seed in study.seeds}
         return StageRow(stage, True, len(addresses), sum(store.find(address) is not None for address in addresses))
     arms = [arm for arm in study.arms if stage in plan(study.sample({}, arm=arm))]
-    wanted = sum(study.num_trials(arm) for arm in arms) * len(study.seeds)
-    done = sum(stage in run.stages for record in records for run in record.runs)
+    screened = study.screened_arms if stage == "fit_surrogate" else ()
+    others = [arm for arm in arms if arm not in screened]
+    wanted = (sum(map(study.num_trials, others)) + num_screened(study, screened)) * len(study.seeds)
+    done = sum(stage in run.stages for record in records if record.assignment.arm in others for run in record.runs)
+    done += sum(num_fitted(study, arm, store) for arm in screened)
     return StageRow(stage, False, wanted, done)
+
+
+def num_screened(study: StudySpec, arms: Sequence[str]) -> int:
+    """How many surrogates the screening of ``arms`` fits on each seed."""
+    return sum(len(draw_surrogates(study, arm)) for arm in arms)
 
 
 def plan_table(rows: Sequence[StageRow]) -> Table:

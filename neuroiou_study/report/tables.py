@@ -6,15 +6,17 @@ from math import isnan
 from rich.table import Table
 
 from neuroiou_study.report.leaderboard import ArmRow, Leaderboard
+from neuroiou_study.report.screened import screening_notes, screening_table
 from neuroiou_study.report.verdict import MEANS, Comparison
 from neuroiou_study.spec import Scalar
 
 
 def as_tables(board: Leaderboard, num_trials: int = 10) -> list[Table]:
-    """The leaderboard for a terminal: the arms, the verdicts if there are any, then the best trials."""
+    """The leaderboard for a terminal: the arms, verdicts and screening if there are any, then the best trials."""
     confirmed = [row for row in _learned(board) if row.comparisons]
     verdicts = [_verdicts_table(board), _classes_table(board, confirmed[0])] if confirmed else []
-    return [_arms_table(board), *verdicts, _trials_table(board, num_trials)]
+    screening = [screening_table(board.screening)] if board.screening else []
+    return [_arms_table(board), *verdicts, *screening, _trials_table(board, num_trials)]
 
 
 def caveats(board: Leaderboard) -> list[str]:
@@ -28,7 +30,7 @@ def caveats(board: Leaderboard) -> list[str]:
         notes += _confirmation_notes(board)
     elif board.num_seeds == 1:
         notes.append("One seed: small differences may be chance. Add confirm to the study before believing them.")
-    return notes
+    return notes + [note for row in board.screening for note in screening_notes(row)]
 
 
 def _confirmation_notes(board: Leaderboard) -> Iterator[str]:

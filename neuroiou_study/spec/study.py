@@ -11,6 +11,7 @@ from neuroiou_study.spec.base import broken
 from neuroiou_study.spec.budget import BudgetSpec, ConfirmSpec, MedianPrunerSpec, PrunerSpec, ResourcesSpec
 from neuroiou_study.spec.losses import LossSpec
 from neuroiou_study.spec.ranges import Range, Scalar
+from neuroiou_study.spec.screen import ScreenSpec
 from neuroiou_study.spec.training import FinetuneSpec
 from neuroiou_study.spec.trial import EvaluateSpec, TrialSpec
 
@@ -38,6 +39,8 @@ class StudySpec(TrialSpec):
     """Seed of the sampler."""
     pruner: PrunerSpec = MedianPrunerSpec(name="median")
     """What ends a trial that will not win."""
+    screen: ScreenSpec | None = None
+    """Unset: every trial of a learned arm fits the surrogate that the sampler draws for it."""
     confirm: ConfirmSpec | None = None
     """Unset: ``val`` is opened for the search's own seeds, without an interval or a verdict."""
     budget: BudgetSpec = BudgetSpec()
@@ -100,6 +103,19 @@ class StudySpec(TrialSpec):
             raise broken(both[0], "is a control too: an arm needs a name of its own: rename one", ("variants",))
         return self
 
+    @model_validator(mode="after")
+    def _screening_has_one_d(self) -> "StudySpec":
+        if self.screen is None:
+            return self
+        if not self.screened_arms:
+            raise broken(sorted(self.search), "no range below fit_surrogate: add one or remove screen", ("screen",))
+        for arm in self.screened_arms:
+            for name in self.ranges(arm):
+                if name.split(".")[0] in ("model", "pretrain", "collect_pairs"):
+                    rule = f"screen compares surrogates that are fitted to one D, and {name} changes it: remove either"
+                    raise broken(self.search[name].corners, rule, ("search", name))
+        return self
+
     @field_validator("seeds")
     @classmethod
     def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
@@ -111,6 +127,12 @@ class StudySpec(TrialSpec):
     def learned_arms(self) -> tuple[str, ...]:
         """The arms whose loss is a surrogate: the study's own, then its variants."""
         return (SURROGATE_ARM, *self.variants)
+
+    @property
+    def screened_arms(self) -> tuple[str, ...]:
+        """The learned arms whose surrogates are screened: those that search any field of the surrogate."""
+        learned = self.learned_arms if self.screen else ()
+        return tuple(arm for arm in learned if any(name.startswith("fit_surrogate.") for name in self.ranges(arm)))
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -159,7 +181,8 @@ class StudySpec(TrialSpec):
     @property
     def identity(self) -> str:
         """``<name>-<hash>``: studies with equal trials share it; budget, resources and confirmation may change."""
-        document = self.model_dump(mode="json", exclude={"budget", "resources", "confirm"})
+        without = {"budget", "resources", "confirm", *(() if self.screen else ("screen",))}
+        document = self.model_dump(mode="json", exclude=without)
         text = json.dumps(document, sort_keys=True)
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 

@@ -9,9 +9,10 @@ from safetensors.torch import load_file
 
 from neuroiou_study.core import fitting
 from neuroiou_study.core.fidelity import fidelity
-from neuroiou_study.core.fitting import Rows, make_rows
+from neuroiou_study.core.fitting import Fit, FitSettings, Rows, make_rows
 from neuroiou_study.core.gains import Gains
 from neuroiou_study.core.neuroiou import NeuroIoULoss
+from neuroiou_study.core.surrogate import SurrogateConfig
 from neuroiou_study.spec.trial import TrialSpec
 from neuroiou_study.stages import build
 from neuroiou_study.stages.backend import Worker
@@ -29,14 +30,22 @@ def fit_surrogate(spec: TrialSpec, inputs: Mapping[str, Path], output: Path, wor
     if not worker.is_first:
         return
     dataset = build.dataset(spec.data, "train")
-    config = build.surrogate_config(spec.fit_surrogate, dataset.num_classes)
     parts = rows_of(spec, load_file(inputs["collect_pairs"] / PAIRS_FILE), dataset.num_classes)
-    fit = fitting.fit_surrogate(Rows.concatenated(parts), config, build.fit_settings(spec.fit_surrogate, spec.seed))
-    loss = NeuroIoULoss(fit.surrogate, aggregate=spec.fit_surrogate.aggregate, ignore_index=dataset.ignore_index)
-    loss.save(output)
-    write_json(
-        output / FIDELITY_FILE, {**_fidelity(fit, parts, spec.fit_surrogate.gains), "num_epochs": fit.num_epochs}
-    )
+    fit = fitting.fit_surrogate(Rows.concatenated(parts), *wanted_of(spec, dataset.num_classes))
+    save_fit(fit, parts, spec, dataset.ignore_index, output)
+
+
+def wanted_of(spec: TrialSpec, num_classes: int) -> tuple[SurrogateConfig, FitSettings]:
+    """The shape of the trial's surrogate and how it is fitted."""
+    settings = build.fit_settings(spec.fit_surrogate, spec.seed)
+    return build.surrogate_config(spec.fit_surrogate, num_classes), settings
+
+
+def save_fit(fit: Fit, parts: list[Rows], spec: TrialSpec, ignore_index: int, output: Path) -> None:
+    """Leave what the stage leaves of a ``fit`` to the rows of ``parts`` in ``output``."""
+    NeuroIoULoss(fit.surrogate, aggregate=spec.fit_surrogate.aggregate, ignore_index=ignore_index).save(output)
+    report = {**_fidelity(fit, parts, spec.fit_surrogate.gains), "num_epochs": fit.num_epochs}
+    write_json(output / FIDELITY_FILE, report)
 
 
 def read_fidelity(folder: Path) -> dict[str, float]:
@@ -56,7 +65,7 @@ def rows_of(spec: TrialSpec, pairs: Pairs, num_classes: int) -> list[Rows]:
     ]
 
 
-def _fidelity(fit: fitting.Fit, parts: list[Rows], gains: Gains) -> dict[str, float]:
+def _fidelity(fit: Fit, parts: list[Rows], gains: Gains) -> dict[str, float]:
     images = fit.held_out.image.unique()
     own, *others = (part.select(torch.isin(part.image, images)) for part in parts)
     report = fidelity(fit.surrogate, own, gains)

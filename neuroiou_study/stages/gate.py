@@ -13,9 +13,14 @@ class Gated(Exception):  # noqa: N818  not an error: the surrogate has been meas
 
 def require_faithful(spec: TrialSpec, surrogate: Path) -> None:
     """Raise Gated if the surrogate in the complete folder misses a threshold. What could not be measured passes."""
-    missed = list(_missed(spec, read_fidelity(surrogate))) if spec.gate.enabled else []
+    missed = missed_by(spec, read_fidelity(surrogate)) if spec.gate.enabled else []
     if missed:
         raise Gated(f"gate: {'; '.join(missed)}")
+
+
+def missed_by(spec: TrialSpec, fidelity: dict[str, float]) -> list[str]:
+    """Each threshold of the spec's gate that a surrogate of this fidelity misses; none where the gate is off."""
+    return list(_missed(spec, fidelity)) if spec.gate.enabled else []
 
 
 def _missed(spec: TrialSpec, fidelity: dict[str, float]) -> Iterator[str]:

@@ -115,7 +115,7 @@ def test_the_verdicts_fit_a_terminal(board: Leaderboard) -> None:
 
 def test_the_champion_is_the_learned_trial_that_val_put_first(made: MadeUp) -> None:
     def champion(made: MadeUp) -> str:
-        best = champion_of(made.study, made.store, made.records)
+        best = champion_of(made.study, made.records, make_leaderboard(made.study, made.store, made.records))
         assert best is not None and best.assignment.fresh_seed is None
         return best.assignment.name
 
@@ -128,7 +128,7 @@ def test_the_champion_is_the_learned_trial_that_val_put_first(made: MadeUp) -> N
 
 def test_a_study_without_controls_has_the_champion_of_val_too(tmp_path: Path) -> None:
     made = played(tmp_path, controls={})
-    best = champion_of(made.study, made.store, made.records)
+    best = champion_of(made.study, made.records, make_leaderboard(made.study, made.store, made.records))
     assert best is not None and best.assignment.name == "neuroiou-000"
 
 
@@ -138,7 +138,7 @@ def test_a_variant_can_be_the_champion(tmp_path: Path) -> None:
     variant = made.searched("no_int", 0, 0.1)
     for seed in (1, 2, 3):
         made.confirmed(variant, seed, 0.66)
-    best = champion_of(made.study, made.store, made.records)
+    best = champion_of(made.study, made.records, make_leaderboard(made.study, made.store, made.records))
     assert best is not None and best.assignment.name == "no_int-000"
     said = verdict(board_of(made))
     assert said == "no_int-000, the best learned loss on val, is better than ce; better than soft_iou; worse than flip."

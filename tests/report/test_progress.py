@@ -7,7 +7,7 @@ from rich.console import Console
 from neuroiou_study.report.progress import ProgressView
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.backend import Progress
-from neuroiou_study.stages.news import Begun, Ended, Epoch, News
+from neuroiou_study.stages.news import Begun, Ended, Epoch, News, Postponed
 from neuroiou_study.stages.records import Assignment, State, TrialRecord
 from tests.studies import TINY
 
@@ -44,6 +44,17 @@ def test_line_names_stage_trials_best_and_time_left() -> None:
     line = shown(*NEWS, terminal=True)
     for part in ("2/9 trials, 1 running", "1 pruned", "best 0.4321 (ce-000)", "left", "ce-000 finetune 1/3"):
         assert part in line
+
+
+def test_a_postponed_trial_does_not_run() -> None:
+    assert "2/9 trials, 0 running" in shown(*NEWS, Postponed(trial(2)), terminal=True)
+    assert "2/9 trials, 1 running" in shown(*NEWS, Postponed(trial(2)), Begun(trial(2)), terminal=True)
+
+
+def test_the_best_is_the_highest_score_of_a_complete_trial() -> None:
+    more = (ended(3, "complete", None), ended(4, "complete", float("nan")), ended(5, "complete", 0.2))
+    assert "best 0.4321 (ce-000)" in shown(*NEWS, *more, terminal=True)
+    assert "best 0.5000 (ce-006)" in shown(*more, ended(6, "complete", 0.5), *NEWS, terminal=True)
 
 
 def test_shared_stage_is_shown_before_the_first_trial() -> None:

@@ -169,7 +169,7 @@ def test_the_identity_changes_with_what_changes_results(fields: dict[str, Any]) 
 
 def test_every_field_is_either_identity_or_machine() -> None:
     tried = {"data", "model", "seed", "pretrain", "collect_pairs", "fit_surrogate", "finetune", "evaluate"}
-    tried |= {"name", "search", "controls", "variants", "gate", "seeds", "search_seed", "pruner"}
+    tried |= {"name", "search", "controls", "variants", "gate", "seeds", "search_seed", "pruner", "screen"}
     assert set(StudySpec.model_fields) - tried == {"budget", "resources", "confirm"}
 
 
