@@ -11,7 +11,7 @@ from statistics import median
 from time import perf_counter
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 from torch.multiprocessing.spawn import spawn
 
 from neuroiou_study.core.data.loading import Shard, training_batches
@@ -52,18 +52,25 @@ def _work(rank: int, workers: int, steps: int, folder: str) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=workers)
     worker = GroupWorker()
-    result = {"step": _step_seconds(worker, workers, steps), **_communication(worker)}
+    result = {**_training(worker, workers, steps), **_communication(worker)}
     if rank == 0:
         torch.save(result, Path(folder) / "result.pt")
     distributed.barrier()
     distributed.destroy_process_group()
 
 
-def _step_seconds(worker: Worker, workers: int, steps: int) -> float:
+def _training(worker: Worker, workers: int, steps: int) -> dict[str, float]:
+    """Seconds of a step, and the bytes that the loss adds up over the group in it, forward and backward."""
     torch.manual_seed(0)
+    sent: list[int] = []
+
+    def counted_sum(value: Tensor) -> Tensor:
+        sent.append(value.nbytes * (2 if value.requires_grad else 1))
+        return worker.sum(value)
+
     network = worker.prepare_model(UNet(6, width=16))
     loss_fn = NeuroIoULoss(Surrogate(SurrogateConfig()))
-    loss_fn.sum_over_workers = worker.sum
+    loss_fn.sum_over_workers = counted_sum
     optimizer = torch.optim.AdamW(network.parameters())
     dataset = ShapesDataset("train", IMAGES * workers, *SIZE)
     shard = Shard(worker.shard.rank, workers)
@@ -73,7 +80,7 @@ def _step_seconds(worker: Worker, workers: int, steps: int) -> float:
         begin = perf_counter()
         train_epoch(network, [batch], loss_fn, optimizer, worker.device)
         seconds.append(perf_counter() - begin)
-    return median(seconds[2:])
+    return {"step": median(seconds[2:]), "loss_bytes": sum(sent) / len(seconds)}
 
 
 def _communication(worker: Worker) -> dict[str, float]:
@@ -83,5 +90,4 @@ def _communication(worker: Worker) -> dict[str, float]:
         begin = perf_counter()
         distributed.all_reduce(gradients)
         seconds.append(perf_counter() - begin)
-    # A loss with a row for each image and class adds up one number and one count, forward and backward.
-    return {"parameters": parameters, "all_reduce": median(seconds[2:]), "loss_bytes": 2 * 2 * 8}
+    return {"parameters": parameters, "all_reduce": median(seconds[2:])}
