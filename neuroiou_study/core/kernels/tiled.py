@@ -4,6 +4,7 @@ Logits of any layout and half precision are read through a contiguous float32 co
 tile do is plain operations (``eager``) or what ``torch.compile`` makes of some (``compiled``).
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,8 +14,12 @@ from torch import Tensor
 
 from neuroiou_study.core.kernels.fused import Task, Totals, Weights
 
-TILE = 1 << 15
-"""Pixels of a tile. *Measured*: from 2^15 on alike in time; larger ones hold more memory at once."""
+SHIFT = 16
+"""A pixel's code is its label, C if that is void, and 2^16 times its rival, C if it has none."""
+
+
+LANES = 4
+"""Parts of a bin, to which its pixels add in turns: one addition would have to wait for the one before."""
 
 
 class Pixels(NamedTuple):
@@ -23,14 +28,14 @@ class Pixels(NamedTuple):
     lse: Tensor
     p_label: Tensor
     p_top: Tensor
-    rivals: Tensor  # integer: the predicted class of a missed pixel, else C
+    code: Tensor  # int32
 
 
 class Bins(NamedTuple):
     """Which bin of a flat tensor each pixel adds to; those of the next image follow after the last, void, of one."""
 
-    own: Tensor  # (B, T) integer, of B · (2C + 1)
-    rival: Tensor  # (B, T) integer, of B · (C + 1)
+    own: Tensor  # (B, T) int32, of B · (2C + 1) · LANES
+    rival: Tensor  # (B, T) int32, of B · (C + 1) · LANES
 
 
 Tile = tuple[slice, slice]
@@ -43,33 +48,35 @@ class TiledKernel:
 
     scan: Callable[[Tensor, Tensor, int], tuple[Pixels, Bins]]
     """Logits, labels, ``ignore_index`` → pixels and their bins."""
-    weigh: Callable[[Tensor, Pixels, Weights, Task], tuple[Tensor, Tensor]]
-    """Labels, pixels, weights → w_y p_y and w_k p_k, each ``(B, T)``; 0 where there is no such bin."""
-    descend: Callable[[Tensor, Tensor, Pixels, Tensor, Tensor, Tensor], None]
-    """Logits, labels, pixels, what ``weigh`` returns; the gradient ``(B, C, T)`` is written into the last."""
+    weigh: Callable[[Pixels, Weights, bool], tuple[Tensor, Tensor]]
+    """Pixels, weights, ``by_rival`` → w_y p_y and w_k p_k, each ``(B, T)``; 0 where there is no such bin."""
+    descend: Callable[[Tensor, Pixels, Tensor, Tensor, Tensor], None]
+    """Logits, pixels, what ``weigh`` returns; the gradient ``(B, C, T)`` is written into the last."""
+    tile: int
+    """Pixels of a tile: fewer hold less memory at once, more have fewer fixed costs."""
 
     def forward(self, logits: Tensor, labels: Tensor, task: Task) -> tuple[Totals, tuple[Tensor, ...]]:
         num_images, num_classes = logits.shape[:2]
         z, y = logits.flatten(2), labels.flatten(1)
         pixels, totals = list[Tensor](), _zero_totals(num_images, num_classes)
-        for tile in _tiles(y):
-            found, bins = self.scan(_readable(_part(z, tile)), y[tile], task.ignore_index)
+        for tile in tiles(y, self.tile):
+            found, bins = self.scan(readable(z, tile), y[tile], task.ignore_index)
             for total, part in zip(totals, _add_up(found, bins, num_classes, task), strict=True):
                 total[tile[0]] += part
-            pixels += found._replace(rivals=found.rivals.to(_small_integer(num_classes)))
+            pixels += found
         return totals, tuple(pixels)
 
     def backward(
         self, logits: Tensor, labels: Tensor, pixels: tuple[Tensor, ...], weights: Weights, task: Task
     ) -> Tensor:
-        grad = empty_gradient(logits)
-        z, y, flat = logits.flatten(2), labels.flatten(1), grad.flatten(2)
-        for number, tile in enumerate(_tiles(y)):
-            here, mine = _pixels_of(number, pixels), Weights(*(each[tile[0]] for each in weights))
-            shares = self.weigh(y[tile], here, mine, task)
-            scores, out = _readable(_part(z, tile)), _part(flat, tile)
+        grad, size = empty_gradient(logits), len(Pixels._fields)
+        z, flat = logits.flatten(2), grad.flatten(2)
+        for number, tile in enumerate(tiles(labels.flatten(1), self.tile)):
+            here = Pixels(*pixels[number * size : (number + 1) * size])
+            shares = self.weigh(here, Weights(*(each[tile[0]] for each in weights)), task.by_rival)
+            scores, out = readable(z, tile), flat[tile[0], :, tile[1]]
             place = out if out.stride(2) == 1 and out.dtype == scores.dtype else torch.empty_like(scores)
-            self.descend(scores, y[tile], here, *shares, place)
+            self.descend(scores, here, *shares, place)
             if place is not out:
                 out.copy_(place)
         return grad
@@ -81,86 +88,65 @@ def empty_gradient(logits: Tensor) -> Tensor:
     return torch.empty_like(logits, memory_format=torch.channels_last if is_last else torch.contiguous_format)
 
 
-def of_tiles(function: Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
-    """``(B, H, W)`` int64: ``function`` of the tiles ``(B, C, T)`` of ``logits`` ``(B, C, H, W)``."""
-    z = logits.flatten(2)
-    result = torch.empty(len(z), z.shape[2], dtype=torch.int64)
-    for tile in _tiles(result):
-        result[tile] = function(_readable(_part(z, tile)))
-    return result.view(len(z), *logits.shape[2:])
+def tiles(pixels: Tensor, size: int) -> Iterator[Tile]:
+    """The tiles of ``pixels`` ``(B, P)``."""
+    num_images, num_pixels = pixels.shape
+    together = max(1, size // max(1, num_pixels))
+    for image in range(0, num_images, together):
+        for begin in range(0, num_pixels, size):
+            yield slice(image, image + together), slice(begin, begin + size)
 
 
-def own_bins(labels: Tensor, rivals: Tensor, num_classes: int, ignore_index: int) -> Tensor:
-    """The TP or FN bin, 0 to 2C, of pixels with ``labels`` and ``rivals``."""
-    return torch.where(labels == ignore_index, 2 * num_classes, labels + (rivals != num_classes) * num_classes)
+def readable(z: Tensor, tile: Tile) -> Tensor:
+    """A tile ``(B, C, T)`` of logits ``(B, C, P)`` in at least float32, each class's side by side."""
+    part = z[tile[0], :, tile[1]]
+    accurate = part if part.dtype == torch.float64 else part.float()
+    return accurate if accurate.stride(2) == 1 else accurate.contiguous()
 
 
-def bins_of(labels: Tensor, rivals: Tensor, num_classes: int, ignore_index: int) -> Bins:
-    """The bins of pixels ``(B, T)`` with ``labels`` and ``rivals``."""
-    image = torch.arange(len(labels)).unsqueeze(1)
-    own = own_bins(labels, rivals, num_classes, ignore_index)
-    return Bins(own + image * (2 * num_classes + 1), rivals + image * (num_classes + 1))
+def coded(label: Tensor, rival: Tensor, num_classes: int) -> tuple[Tensor, Bins]:
+    """The code and the bins of pixels ``(B, T)`` with ``label`` and ``rival``, int32, each C if there is none."""
+    image = torch.arange(len(label), dtype=torch.int32).unsqueeze(1)
+    lane = torch.arange(label.shape[1], dtype=torch.int32) % LANES
+    own = own_bins(label, rival, num_classes) + image * (2 * num_classes + 1)
+    bins = Bins(own * LANES + lane, (rival + image * (num_classes + 1)) * LANES + lane)
+    return label | rival << SHIFT, bins
 
 
-def weigh(labels: Tensor, pixels: Pixels, weights: Weights, task: Task) -> tuple[Tensor, Tensor]:
+def decoded(code: Tensor) -> tuple[Tensor, Tensor]:
+    """Label and rival, int32, of a ``code``."""
+    return code & ((1 << SHIFT) - 1), code >> SHIFT
+
+
+def own_bins(label: Tensor, rival: Tensor, num_classes: int) -> Tensor:
+    """The TP or FN bin, 0 to 2C, of pixels with ``label`` and ``rival``."""
+    return label + torch.where((rival != num_classes) | (label == num_classes), num_classes, 0)
+
+
+def weigh(pixels: Pixels, weights: Weights, by_rival: bool) -> tuple[Tensor, Tensor]:
     """See :attr:`TiledKernel.weigh`."""
-    num_classes, rivals = weights.rival.shape[1] - 1, pixels.rivals.long()
-    of_own = weights.own.gather(1, own_bins(labels, rivals, num_classes, task.ignore_index))
-    of_rival = weights.rival.gather(1, rivals)
-    if not task.by_rival:
+    num_classes = weights.rival.shape[1] - 1
+    label, rival = (each.long() for each in decoded(pixels.code))
+    of_own, of_rival = weights.own.gather(1, own_bins(label, rival, num_classes)), weights.rival.gather(1, rival)
+    if not by_rival:
         return of_own * pixels.p_label, of_rival * pixels.p_top
-    missed = rivals != num_classes
+    missed = rival != num_classes
     return torch.where(missed, 0, of_own * pixels.p_label), torch.where(missed, (of_own + of_rival) * pixels.p_top, 0)
-
-
-def _pixels_of(tile: int, pixels: tuple[Tensor, ...]) -> Pixels:
-    """Of a number of a tile, from the tensors of all."""
-    size = len(Pixels._fields)
-    kept = Pixels(*pixels[tile * size : (tile + 1) * size])
-    return kept._replace(rivals=kept.rivals.int())
-
-
-def _small_integer(num_classes: int) -> torch.dtype:
-    """What holds the number of a class until the backward pass."""
-    return torch.int16 if num_classes < 1 << 15 else torch.int32
 
 
 def _add_up(pixels: Pixels, bins: Bins, num_classes: int, task: Task) -> Totals:
     p_own = pixels.p_label
     if task.by_rival:
-        p_own = torch.where(pixels.rivals != num_classes, pixels.p_top, p_own)
+        p_own = torch.where(decoded(pixels.code)[1] != num_classes, pixels.p_top, p_own)
     return Totals(*_binned(bins.own, p_own, 2 * num_classes), *_binned(bins.rival, pixels.p_top, num_classes))
 
 
 def _binned(bins: Tensor, values: Tensor, number: int) -> tuple[Tensor, Tensor]:
     """Counts and float64 sums ``(B, number)`` of ``values`` ``(B, T)`` by ``bins``; the bin ``number`` is void."""
-    size = len(bins) * (number + 1)
-    counts = torch.bincount(bins.flatten(), minlength=size)
-    sums = torch.bincount(bins.flatten(), weights=values.flatten().double(), minlength=size)
-    return counts.view(len(bins), -1)[:, :number], sums.view(len(bins), -1)[:, :number]
-
-
-def _tiles(pixels: Tensor) -> Iterator[Tile]:
-    """The tiles of ``pixels`` ``(B, P)``."""
-    num_images, size = pixels.shape
-    together = max(1, TILE // max(1, size))
-    for image in range(0, num_images, together):
-        for begin in range(0, size, TILE):
-            yield slice(image, image + together), slice(begin, begin + TILE)
-
-
-def _part(z: Tensor, tile: Tile) -> Tensor:
-    return z[tile[0], :, tile[1]]
-
-
-def _readable(z: Tensor) -> Tensor:
-    """Logits ``(B, C, T)`` in at least float32, each class's side by side."""
-    accurate = z.to(_accurate(z.dtype))
-    return accurate if accurate.stride(2) == 1 else accurate.contiguous()
-
-
-def _accurate(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype == torch.float64 else torch.float32
+    shape = len(bins), number + 1, LANES
+    counts = torch.bincount(bins.flatten(), minlength=math.prod(shape))
+    sums = torch.bincount(bins.flatten(), weights=values.flatten().double(), minlength=math.prod(shape))
+    return counts.view(shape).sum(2)[:, :number], sums.view(shape).sum(2)[:, :number]
 
 
 def _zero_totals(num_images: int, num_classes: int) -> Totals:

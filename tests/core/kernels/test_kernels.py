@@ -1,12 +1,13 @@
 import logging
 import shutil
+from dataclasses import replace
 from typing import get_args
 
 import pytest
 import torch
 
 from neuroiou_study.core.counts import Reading, predictions, probability_statistics
-from neuroiou_study.core.kernels import choice, compiled, eager, tiled
+from neuroiou_study.core.kernels import choice, compiled, eager
 from neuroiou_study.core.kernels.choice import KernelName, choose
 from tests.core.examples import batch
 from tests.core.kernels.against_reference import cases, require_equal
@@ -21,7 +22,7 @@ def test_a_kernel_is_the_reference_on_fresh_inputs(kernel: KernelName) -> None:
 
 
 def test_tiles_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiled, "TILE", 7)
+    monkeypatch.setattr(eager, "KERNEL", replace(eager.KERNEL, tile=7))
     require_equal("eager", seed=5, max_pixels=2000)
 
 
