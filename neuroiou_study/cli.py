@@ -243,12 +243,13 @@ def _is_quiet() -> bool:
 
 def _run(study: StudySpec, store: Store, tracking_uri: str, address: str | None, backend: BackendName) -> None:
     from neuroiou_study.orchestrate.study import Where, run_study
+    from neuroiou_study.report.notices import notices
     from neuroiou_study.report.progress import ProgressView
     from neuroiou_study.report.status import num_runs
 
     where = Where(backend.value, address, tracking_uri)
     try:
-        with ProgressView(study, num_runs(study), err) as view:
+        with notices(err), ProgressView(study, num_runs(study), err) as view:
             _or_fail(lambda: run_study(study, store, where, view))
     except KeyboardInterrupt:
         _end(INTERRUPTED, "interrupted; the same command continues where it stopped")
@@ -286,8 +287,10 @@ def _without_nan(document: object) -> object:
 def _summary(study: StudySpec) -> str:
     trials = ", ".join(f"{arm} {study.num_trials(arm)}" for arm in study.arms)
     seeds = f"{len(study.seeds)} seed{'s' if len(study.seeds) > 1 else ''}"
+    arms = ", ".join(study.screened_arms)
+    screened = f", of {study.screen.surrogates} screened surrogates each: {arms}" if study.screen else ""
     confirmed = f", confirmed on {len(study.fresh_seeds)} fresh seeds" if study.confirm else ""
-    return f"Study {study.identity}: {len(study.search)} ranges, {seeds}, trials: {trials}{confirmed}."
+    return f"Study {study.identity}: {len(study.search)} ranges, {seeds}, trials: {trials}{screened}{confirmed}."
 
 
 if __name__ == "__main__":

@@ -29,14 +29,17 @@ class RayHead:
 
 
 @contextmanager
-def ray_head(*, dashboard: bool, num_cpus: int = 2) -> Iterator[RayHead]:
-    """A head with ``num_cpus`` CPUs while the block runs."""
+def ray_head(*, dashboard: bool, num_cpus: int = 2, num_gpus: int = 0) -> Iterator[RayHead]:
+    """A head with ``num_cpus`` CPUs and ``num_gpus`` GPUs, whatever the machine has, while the block runs."""
     # Not tmp_path: the names of Ray's sockets may have 107 characters at most.
     folder = Path(tempfile.mkdtemp(prefix="ray-"))
     head = _make_head(folder)
     with (folder / "head.log").open("w") as log:
         process = subprocess.Popen(
-            _command(head, folder, dashboard, num_cpus), env=head.environment, stdout=log, stderr=log
+            [*_command(head, folder, dashboard, num_cpus), f"--num-gpus={num_gpus}"],
+            env=head.environment,
+            stdout=log,
+            stderr=log,
         )
     try:
         _wait_until_up(head, process, folder / "head.log", dashboard)

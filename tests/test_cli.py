@@ -51,6 +51,17 @@ def test_validate_says_what_it_read(tmp_path: Path) -> None:
     assert "neuroiou 3, ce 3, soft_iou 3" in done.stdout
 
 
+def test_plan_knows_a_screening(tmp_path: Path) -> None:
+    study = write_study(tmp_path, screen={"surrogates": 6, "top": 2}, controls={}, seeds=[0, 1])
+    done = call("plan", study, "--store", tmp_path / "runs")
+    assert "trials: neuroiou 3, of 6 screened surrogates each: neuroiou." in done.stdout
+    (row,) = [line for line in done.stdout.splitlines() if "fit_surrogate" in line]
+    assert [cell.strip() for cell in row.split("│")[3:5]] == ["12", "0"]
+    wrong = call("validate", write_study(tmp_path, screen={"surrogates": 6, "top": 7}))
+    assert wrong.returncode == 2
+    assert "study.yaml: screen.top: 7: is more than the 6 that are fitted: lower it" in wrong.stderr
+
+
 def test_plan_counts_what_is_in_the_store(finished: tuple[Path, Path], tmp_path: Path) -> None:
     study, store = finished
     before = call("plan", study, "--store", tmp_path / "empty")

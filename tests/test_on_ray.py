@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,91 @@ def test_winners_are_confirmed_on_fresh_seeds(head: RayHead, tmp_path: Path) -> 
     assert free_and_all_cpus(head) == (2, 2)
 
 
+# Every trial pretrains; the first trials of both arms need the same result, so that the second has to wait for it.
+SHARING_A_GPU = {
+    "pretrain": {"epochs": 80, "lr": 3e-3},
+    "finetune": {"epochs": 8},
+    "search": {
+        "pretrain.lr": {"float": [1e-3, 1e-2], "log": True},
+        "finetune.lr": {"choice": [1e-3, 3.0]},
+    },
+    "pruner": {"name": "successive_halving", "reduction_factor": 2},
+    "controls": {"ce": {"name": "cross_entropy"}},
+    "budget": {"max_trials": 4},
+    "resources": {"cpus_per_worker": 0.5, "gpus_per_worker": 0.25, "shared_workers": 1},
+}
+
+
+def test_trials_share_a_gpu_and_hold_it_only_while_they_work(tmp_path: Path) -> None:
+    study = write_study(tmp_path, **SHARING_A_GPU)
+    with ray_head(dashboard=False, num_gpus=1) as head:
+        lines = watched(head, study, tmp_path / "runs")
+        assert free_and_all_cpus(head) == (2, 2)
+    assert lines[0] == [4, 3, 2, 1]  # trials at once, for a quarter, .3, a half and a whole GPU
+    moments = list(follow(lines[1:]))
+    assert max(len(moment.running) for moment in moments) == 4
+    assert {moment.state for moment in moments if moment.kind == "Ended"} <= {"complete", "pruned"}
+    check_waiting(moments)
+    check_stopping(moments)
+    # Nothing was made twice: one pretraining for the two that share it, one for each other trial.
+    assert len(made(tmp_path / "runs", "pretrain")) == 7
+
+
+def watched(head: RayHead, study: Path, store: Path) -> list[Any]:
+    command = [sys.executable, "-m", "tests.watched_study", str(study), str(store), head.address]
+    done = subprocess.run(command, env=head.environment, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A piece of news, and which trials hold a worker and which wait after it."""
+
+    kind: str
+    trial: str
+    stage: str | None
+    state: str | None
+    running: frozenset[str]
+    waiting: frozenset[str]
+
+
+def follow(lines: list[Any]) -> Iterator[Moment]:
+    running, waiting = set[str](), set[str]()
+    for kind, trial, stage, state in lines:
+        running, waiting = running - {trial}, waiting - {trial}
+        if kind in ("Begun", "Epoch") and trial is not None:
+            running |= {trial}
+        elif kind == "Postponed":
+            waiting |= {trial}
+        yield Moment(kind, trial, stage, state, frozenset(running), frozenset(waiting))
+
+
+def check_waiting(moments: list[Moment]) -> None:
+    """The trial that had to wait held nothing: meanwhile four others ran, and it began again when it could."""
+    [waiting] = [moment.trial for moment in moments if moment.kind == "Postponed"]
+    [maker] = {"neuroiou-000", "ce-000"} - {waiting}
+    during = [moment for moment in moments if waiting in moment.waiting and moment.kind == "Epoch"]
+    assert any(len(moment.running) == 4 for moment in during)
+    assert {moment.trial for moment in during if moment.stage == "pretrain"} > {maker}
+    assert waiting not in {moment.trial for moment in moments if moment.stage == "pretrain"}
+    [begun, again] = [number for number, each in enumerate(moments) if (each.kind, each.trial) == ("Begun", waiting)]
+    # It is handed out when what it needs is there, and not before.
+    assert any((each.stage, each.trial) == ("pretrain", maker) for each in moments[begun:again])
+    assert not any((each.stage, each.trial) == ("pretrain", maker) for each in moments[again:])
+    assert any((each.kind, each.trial) == ("Ended", waiting) for each in moments[again:])
+
+
+def check_stopping(moments: list[Moment]) -> None:
+    """The share of a trial that was stopped early is another's while those that ran beside it still run."""
+    stopped = [number for number, moment in enumerate(moments) if moment.state == "pruned"]
+    followed = []
+    for number in stopped:
+        following = next((moment for moment in moments[number:] if moment.kind == "Begun"), None)
+        followed.append(following is not None and bool(following.running & moments[number].running))
+    assert any(followed), moments
+
+
 def trial_process(driver: "subprocess.Popen[str]") -> psutil.Process:
     """The process of the one running trial of ``driver``'s cluster, by the name that Ray gives it."""
     users: list[Any] = [process for process in psutil.process_iter(["cmdline"]) if is_trial(process)]
@@ -182,3 +268,18 @@ def test_a_wrong_file_fails_the_job(head: RayHead, tmp_path: Path) -> None:
 
 def test_the_same_command_finishes_a_killed_study_on_ray(tmp_path: Path) -> None:
     kill_and_finish(tmp_path, "ray")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_study_screens_before_it_fine_tunes(head: RayHead, tmp_path: Path, workers: int) -> None:
+    resources = {"workers": workers, "trials_at_once": 1, "shared_workers": workers}
+    screen = {"surrogates": 4, "top": 2}
+    study = write_study(tmp_path, screen=screen, controls={}, resources=resources, confirm={"seeds": 1})
+    done = run_on(head, study, tmp_path / "runs")
+    assert done.returncode == 0, done.stderr
+    board = report(study, tmp_path / "runs")
+    (screening,) = board["screening"]
+    assert (screening["fitted"], screening["sent"], screening["num_points"]) == (4, 2, 2)
+    assert len(made(tmp_path / "runs", "fit_surrogate")) == 5  # and the winner's, on its fresh seed
+    assert {row["state"] for row in board["trials"]} == {"complete"} and len(board["trials"]) == 3
+    assert free_and_all_cpus(head) == (2, 2)

@@ -26,6 +26,7 @@ from mlflow.types import Schema, TensorSpec
 
 from neuroiou_study.core.surrogate import CONFIG_FILE, Surrogate
 from neuroiou_study.report.export import champion_of, export_loss
+from neuroiou_study.report.leaderboard import Leaderboard
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.records import TrialRecord
 from neuroiou_study.stages.store import Store
@@ -36,17 +37,23 @@ DESCRIPTION = "Features (M, F) to IoU losses (M,). extra_files/ has the loss its
 
 
 def register_champion(
-    client: MlflowClient, experiment: str, run_id: str, study: StudySpec, store: Store, records: Sequence[TrialRecord]
+    client: MlflowClient,
+    experiment: str,
+    run_id: str,
+    study: StudySpec,
+    store: Store,
+    records: Sequence[TrialRecord],
+    board: Leaderboard,
 ) -> ModelVersion | None:
     """The version of the best complete surrogate trial, made if need be, and the alias on it; None without one."""
-    best = champion_of(study, store, records)
+    best = champion_of(study, records, board)
     if best is None:
         return None
     tags = _tags(best)
     version = _registered(client, study.name, tags[ADDRESS_TAG])
     if version is None:
         with tempfile.TemporaryDirectory() as folder:
-            export_loss(study, store, records, Path(folder, "loss"))
+            export_loss(study, store, records, Path(folder, "loss"), board)
             model = _log_model(client, experiment, run_id, Path(folder))
         version = _new_version(client, study.name, run_id, model, tags)
     _label(client, version, tags)

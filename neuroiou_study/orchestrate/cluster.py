@@ -12,11 +12,13 @@ import ray
 
 from neuroiou_study.spec.budget import ResourcesSpec
 
-_QUIET = {
+_FOR_DRIVER = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Tune would write all trials down again and again, for a Tuner.restore that is not used.
+    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",
 }
 _FOR_WORKERS = {
     # Ray Train passes reports and ends on at this interval; its 2 s would be longer than a small epoch.
@@ -31,7 +33,7 @@ _FOR_WORKERS = {
 def connected(address: str | None) -> Iterator[None]:
     """Ray is connected inside the block: to ``address`` (or RAY_ADDRESS), else to a local cluster made for it."""
     address = address or os.environ.get("RAY_ADDRESS")
-    for name, value in _QUIET.items():
+    for name, value in _FOR_DRIVER.items():
         os.environ.setdefault(name, value)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="ray")

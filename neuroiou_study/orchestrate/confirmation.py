@@ -2,9 +2,10 @@
 
 from collections import deque
 
+from neuroiou_study.orchestrate.postponed import PostponedTrials
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.backend import Progress
-from neuroiou_study.stages.news import Begun, Ended, Epoch, News
+from neuroiou_study.stages.news import Begun, Ended, Epoch, News, Postponed
 from neuroiou_study.stages.records import Assignment, StudyRecords
 from neuroiou_study.stages.store import Store
 from neuroiou_study.stages.trial import make_record
@@ -16,21 +17,31 @@ class Confirmation:
 
     def __init__(self, study: StudySpec, store: Store) -> None:
         self._study, self._store, self._records = study, store, StudyRecords(study, store)
-        self._waiting = deque(open_confirmations(study, store))
+        self._fresh = deque(open_confirmations(study, store))
+        self._postponed, self._live = PostponedTrials(study, store), set[str]()
         self._news: list[News] = []
 
     def next(self) -> Assignment | None:
-        """The next trial to run again, or None when all are."""
-        if not self._waiting:
-            return None
-        assignment = self._waiting.popleft()
-        self._news.append(Begun(assignment))
+        """The next trial to run again, or None while there is none, and when ``is_over``."""
+        assignment = self._postponed.take() or (self._fresh.popleft() if self._fresh else None)
+        if assignment is not None:
+            self._live.add(assignment.name)
+            self._news.append(Begun(assignment))
         return assignment
+
+    def is_over(self) -> bool:
+        """Have all trials ended?"""
+        return not self._fresh and not self._live
 
     def report(self, assignment: Assignment | None, progress: Progress) -> bool:
         """Hear of an epoch; a confirmation always goes on."""
         self._news.append(Epoch(assignment, progress))
         return False
+
+    def postpone(self, assignment: Assignment) -> None:
+        """A confirmation would have to wait for another one; it is handed out again later."""
+        self._postponed.put(assignment)
+        self._news.append(Postponed(assignment))
 
     def settle(self, assignment: Assignment, error: str | None = None) -> None:
         """A confirmation has ended; one that left no record has failed."""
@@ -38,6 +49,7 @@ class Confirmation:
         if record is None:
             record = make_record(self._study, assignment, self._store, "failed", error or "ended without a record", 0.0)
             self._records.write(record)
+        self._live.discard(assignment.name)
         self._news.append(Ended(record))
 
     def news(self) -> list[News]:

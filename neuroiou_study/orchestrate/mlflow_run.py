@@ -3,7 +3,7 @@
 import math
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from mlflow import MlflowClient
@@ -19,10 +19,11 @@ LONGEST_TAG = 5000
 class MlflowRun:
     """A run that takes what it does not have yet. MLflow's parameters cannot change and its metrics only grow."""
 
-    def __init__(self, client: MlflowClient, run: Run) -> None:
+    def __init__(self, client: MlflowClient, run: Run, *, is_new: bool = False) -> None:
         self.id: str = run.info.run_id
         self.status: str = run.info.status
         self._client = client
+        self._has_no_files = is_new
         self._params: dict[str, str] = dict(run.data.params)
         self._tags: dict[str, str] = dict(run.data.tags)
         self._latest: dict[str, float] = dict(run.data.metrics)
@@ -73,10 +74,7 @@ class MlflowRun:
 
     def upload(self, files: Mapping[str, Path]) -> None:
         """Upload the files that are missing or have another size."""
-        sizes: dict[str, int | None] = {}
-        for folder in {str(PurePosixPath(name).parent) for name in files}:
-            found = self._client.list_artifacts(self.id, None if folder == "." else folder)
-            sizes |= {each.path: each.file_size for each in found if not each.is_dir}
+        sizes = {} if self._has_no_files else self._sizes({str(PurePosixPath(name).parent) for name in files})
         missing = {name: path for name, path in files.items() if sizes.get(name) != path.stat().st_size}
         if missing:
             self._upload(missing)
@@ -99,7 +97,13 @@ class MlflowRun:
         known = self.steps(name)
         return {step: value for step, value in steps.items() if math.isfinite(value) and known.get(step) != value}
 
+    def _sizes(self, folders: Iterable[str]) -> dict[str, int | None]:
+        """File → bytes, of what is there in ``folders``."""
+        listed = [self._client.list_artifacts(self.id, None if folder == "." else folder) for folder in folders]
+        return {each.path: each.file_size for found in listed for each in found if not each.is_dir}
+
     def _upload(self, files: Mapping[str, Path]) -> None:
+        self._has_no_files = False
         with tempfile.TemporaryDirectory() as folder:
             for name, path in files.items():
                 link = Path(folder, name)

@@ -10,8 +10,9 @@ from neuroiou_study.orchestrate.confirmation import Confirmation
 from neuroiou_study.orchestrate.tracking import Tracker
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.backend import LocalWorker, Progress, best_device
-from neuroiou_study.stages.news import Begun, Ended, Epoch, News, Observer
+from neuroiou_study.stages.news import Begun, Ended, Epoch, News, Observer, Postponed
 from neuroiou_study.stages.records import Assignment, StudyRecords, TrialRecord, driver_lease
+from neuroiou_study.stages.screen import run_screening
 from neuroiou_study.stages.store import Store
 from neuroiou_study.stages.trial import run_shared_stages, run_trial
 from neuroiou_study.stages.val import run_finals
@@ -73,6 +74,7 @@ def run_here(study: StudySpec, store: Store, observer: Observer) -> None:
 
     search = Search(study, store)
     run_shared_stages(study, study.seeds, store, _worker(study, search, None, observer))
+    run_screening(study, store, _worker(study, search, None, observer))
     _run_all(study, store, search, observer)
     confirmation = Confirmation(study, store)
     _run_all(study, store, confirmation, observer)
@@ -116,6 +118,8 @@ def _track(tracker: Tracker, news: News) -> None:
             tracker.begin(assignment)
         case Epoch(assignment, progress):
             tracker.progress(assignment, progress)
+        case Postponed():
+            pass  # its run stays open
         case Ended(record):
             tracker.finish(record)
 

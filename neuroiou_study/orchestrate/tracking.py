@@ -57,6 +57,7 @@ class Tracker:
         self._view, self._records = MlflowView(study, store, uri), StudyRecords(study, store)
         self._uri = uri
         self._pending: dict[str, TrialRecord] = {}
+        self._shown: set[str] = set()
         self._lacks_summary = False
         self._resume_at = 0.0
         self._has_warned = False
@@ -69,6 +70,7 @@ class Tracker:
 
     def begin(self, assignment: Assignment) -> None:
         """A trial starts, or starts again: its run is there, RUNNING, with its parameters."""
+        self._shown.discard(assignment.name)
         self._attempt(lambda: self._view.begin(assignment))
 
     def progress(self, assignment: Assignment | None, progress: Progress) -> None:
@@ -85,7 +87,8 @@ class Tracker:
         """The study's search has ended with ``records``: MLflow shows them, their confirmation and the champion."""
         self._resume_at = 0.0
         everything = [*records, *self._records.confirmations()]
-        self._attempt(lambda: self._note_missing(everything))
+        others = [record for record in everything if record.assignment.name not in self._shown]
+        self._attempt(lambda: self._note_missing(others))
         self._catch_up()
         self._attempt(lambda: self._view.stop_unrecorded(everything))
         self._lacks_summary = not self._attempt(lambda: self._view.conclude(records))
@@ -99,6 +102,7 @@ class Tracker:
         for name, record in reversed(list(self._pending.items())):
             if self._attempt(lambda record=record: self._view.mirror(record)):  # type: ignore[misc]
                 del self._pending[name]
+                self._shown.add(name)
 
     def _attempt(self, action: Callable[[], None]) -> bool:
         """Did ``action`` succeed? It is not even tried shortly after an outage."""

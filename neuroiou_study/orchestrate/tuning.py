@@ -15,6 +15,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -26,13 +27,15 @@ from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.backend import Progress, Worker
 from neuroiou_study.stages.news import Observer
 from neuroiou_study.stages.records import Assignment, StudyRecords
+from neuroiou_study.stages.screen import collect_for_screening, has_screening, lacks_pairs, run_screening
 from neuroiou_study.stages.store import Store
-from neuroiou_study.stages.trial import has_shared_stages, run_shared_stages, run_trial
+from neuroiou_study.stages.trial import has_shared_stages, must_wait, needed, run_shared_stages, run_trial
 from neuroiou_study.stages.val import has_finals, open_confirmations, run_finals
 
 CRASH_RETRIES = 2
 """How often a trial whose process died is begun again; it continues from the store. *Assumed*."""
 NEWS_SECONDS = 0.25
+POSTPONED = "postponed"
 
 
 class RemoteListener:
@@ -55,10 +58,13 @@ class StudySearcher(Searcher):
         self._live: dict[str, Assignment] = {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]
-        """Called when a trial fits the cluster: its configuration, or FINISHED when the budget is spent."""
+        """Called when a trial fits the cluster: its configuration, None to be asked again, FINISHED at the end.
+
+        Tune asks again at its next event, at least ten times a second, or once a second if nothing runs.
+        """
         assignment = ray.get(self._search.next.remote())
         if assignment is None:
-            return Searcher.FINISHED
+            return Searcher.FINISHED if ray.get(self._search.is_over.remote()) else None
         self._live[trial_id] = assignment
         return {"assignment": assignment.model_dump()}
 
@@ -66,9 +72,13 @@ class StudySearcher(Searcher):
         """Called for every ``tune.report``; epochs go to the search directly."""
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Called once when a trial has ended, also after its last retry."""
+        """Called once when a trial has ended, also after its last retry, or has left because it would have to wait."""
+        assignment = self._live.pop(trial_id)
+        if not error and result is not None and result["state"] == POSTPONED:
+            ray.get(self._search.postpone.remote(assignment))
+            return
         reason = "its process died or raised; see Ray's log" if error else None
-        ray.get(self._search.settle.remote(self._live.pop(trial_id), reason))
+        ray.get(self._search.settle.remote(assignment, reason))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the search keeps itself."""
@@ -77,10 +87,21 @@ class StudySearcher(Searcher):
         """Nothing to restore: a fresh searcher over the same study continues it."""
 
 
+class InOrder(FIFOScheduler):
+    """Trials start in the order in which they were suggested, which Tune does where a scheduler has no choice.
+
+    Ray's own FIFOScheduler looks through all trials there have been, at each of Tune's steps.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """Called at each step, before the trials that are pending start in their order."""
+
+
 def run_on_ray(study: StudySpec, store: Store, observer: Observer) -> None:
     """Run ``study`` on the Ray cluster this process is connected to, until it is searched and confirmed."""
     with _agenda(Search, study, store, observer) as search:
         _share(study, study.seeds, store, search)
+        _screen(study, store, search)
         _tune(study, store, search)
     with _agenda(Confirmation, study, store, observer) as confirmation:
         if open_confirmations(study, store):
@@ -110,6 +131,16 @@ def _share(study: StudySpec, seeds: Sequence[int], store: Store, agenda: Any) ->
         _on_all_workers(functools.partial(run_shared_stages, study, seeds, store), study, store, agenda)
 
 
+def _screen(study: StudySpec, store: Store, search: Any) -> None:
+    """Screen what is to be screened: D by all workers, the surrogates by one."""
+    for arm in study.screened_arms:
+        if lacks_pairs(study, arm, store):
+            _on_all_workers(functools.partial(collect_for_screening, study, arm, store), study, store, search)
+    if not has_screening(study, store):
+        backend = RayBackend(study.resources, cluster.ray_folder(store.root))
+        backend.run(functools.partial(run_screening, study, store), 1, RemoteListener(search, None))
+
+
 def _on_all_workers(task: Callable[[Worker], None], study: StudySpec, store: Store, agenda: Any) -> None:
     backend = RayBackend(study.resources, cluster.ray_folder(store.root))
     backend.run(task, cluster.shared_workers(study.resources), RemoteListener(agenda, None))
@@ -123,6 +154,7 @@ def _tune(study: StudySpec, store: Store, search: Any) -> None:
         tune.with_resources(_trial_function(study, store, search), _trial_resources(study)),
         tune_config=tune.TuneConfig(
             search_alg=StudySearcher(search),
+            scheduler=InOrder(),  # type: ignore[no-untyped-call]
             num_samples=-1,
             max_concurrent_trials=cluster.trials_at_once(study.resources),
             reuse_actors=True,
@@ -153,11 +185,10 @@ def _trial_resources(study: StudySpec) -> dict[str, float]:
 def _trial_function(study: StudySpec, store: Store, search: Any) -> Callable[[dict[str, Any]], None]:
     def trial(config: dict[str, Any]) -> None:
         assignment = Assignment.model_validate(config["assignment"])
-        task = functools.partial(run_trial, study, assignment, store)
+        task = functools.partial(run_trial, study, assignment, store, wait=False)
         _run_in_trial(study, store, task, RemoteListener(search, assignment), assignment)
         record = StudyRecords(study, store).find(assignment)
-        assert record is not None
-        tune.report({"score": record.score, "state": record.state})
+        tune.report({"score": record and record.score, "state": record.state if record else POSTPONED})
 
     return trial
 
@@ -167,6 +198,8 @@ def _run_in_trial(
 ) -> None:
     if study.resources.workers == 1:
         return task(lone_worker(study.resources, listener))
+    if must_wait(needed(study, assignment), store):
+        return None  # without a group that would find out
     backend = RayBackend(study.resources, cluster.ray_folder(store.root))
     try:
         return backend.run(task, study.resources.workers, listener)

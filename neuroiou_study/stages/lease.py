@@ -1,8 +1,9 @@
 """A lease: the right to make something alone, which ends when its holder dies.
 
-A lease is a numbered file that its holder touches every few seconds. Whoever finds the highest number released or
-abandoned takes over by creating the next number, which only one can do. The highest number is never removed, so that
-no number is given twice: one who looked long ago creates a number that is not the highest, sees so, and steps back.
+A lease is a folder with a numbered file that its holder touches every few seconds. Whoever finds the highest number
+released or abandoned takes over by creating the next number, which only one can do. The highest number is never
+removed, so that no number is given twice: one who looked long ago creates a number that is not the highest, sees so,
+and steps back.
 The protocol needs nothing of a file system but create-if-absent.
 """
 
@@ -53,7 +54,7 @@ class Lease:
 
 def try_lease(name: Path) -> Lease | None:
     """The lease called ``name``, or None while somebody alive has it."""
-    name.parent.mkdir(parents=True, exist_ok=True)
+    name.mkdir(parents=True, exist_ok=True)  # its own, so that the leases of other names are not looked through
     last = max(_numbers(name), default=0)
     if last and not _is_free(_file(name, last)):
         return None
@@ -82,12 +83,12 @@ def holder(name: Path) -> str | None:
 
 
 def _numbers(name: Path) -> Iterator[int]:
-    for path in name.parent.glob(f"{name.name}.*.lease"):
-        yield int(path.name.removesuffix(".lease").rpartition(".")[2])
+    for path in name.glob("*.lease"):
+        yield int(path.name.removesuffix(".lease"))
 
 
 def _file(name: Path, number: int) -> Path:
-    return name.with_name(f"{name.name}.{number:06d}.lease")
+    return name / f"{number:06d}.lease"
 
 
 def _create(path: Path) -> bool:
@@ -102,7 +103,7 @@ def _create(path: Path) -> bool:
 def _is_free(path: Path) -> bool:
     """Has the holder released the lease, or died?"""
     try:
-        if _now(path.parent) - path.stat().st_mtime > ABANDONED_AFTER_SECONDS:
+        if _now(path.parent.parent) - path.stat().st_mtime > ABANDONED_AFTER_SECONDS:
             return True
         owner = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):

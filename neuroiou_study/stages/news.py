@@ -23,11 +23,18 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Postponed:
+    """A trial has left its worker, to go on when another one has made what it needs."""
+
+    assignment: Assignment
+
+
+@dataclass(frozen=True)
 class Ended:
     """A trial's record is in the store."""
 
     record: TrialRecord
 
 
-News = Begun | Epoch | Ended
+News = Begun | Epoch | Postponed | Ended
 Observer = Callable[[News], None]

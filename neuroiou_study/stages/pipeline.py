@@ -27,6 +27,10 @@ POLL_SECONDS = 0.2
 """How often a worker looks whether another trial has finished the stage that both need."""
 
 
+class MustWait(Exception):  # noqa: N818  not an error: the trial goes on when the other is done
+    """Somebody else is making a result that a trial needs, and the trial is not to wait for it."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """A row of the table: a function, the spec fields it reads, the stages whose folders it reads."""
@@ -85,22 +89,24 @@ def _addressed(planned: PlannedStage, spec: TrialSpec) -> PlannedStage:
     return PlannedStage(planned.stage, f"{planned.stage.name}/{digest}", planned.inputs)
 
 
-def run_stages(spec: TrialSpec, store: Store, worker: Worker, names: Sequence[str] | None = None) -> Plan:
+def run_stages(
+    spec: TrialSpec, store: Store, worker: Worker, names: Sequence[str] | None = None, *, wait: bool = True
+) -> Plan:
     """Make the results of ``names`` (default: all stages of the trial) complete in ``store``; returns the plan.
 
-    A result that is there is used; one that somebody else is making is waited for. Raises Gated before fine-tuning if
-    the surrogate is not what ``spec.gate`` asks for.
+    A result that is there is used; one that somebody else is making is waited for, or without ``wait`` MustWait is
+    raised, in every worker. Raises Gated before fine-tuning if the surrogate is not what ``spec.gate`` asks for.
     """
     planned = plan(spec)
     for name, step in planned.items():
         if names is None or name in names:
             if name == "finetune" and spec.is_learned:
                 require_faithful(spec, _found(store, step.inputs["fit_surrogate"]))
-            _complete(step, spec, store, worker)
+            _complete(step, spec, store, worker, wait)
     return planned
 
 
-def _complete(step: PlannedStage, spec: TrialSpec, store: Store, worker: Worker) -> None:
+def _complete(step: PlannedStage, spec: TrialSpec, store: Store, worker: Worker, wait: bool) -> None:
     with contextlib.ExitStack() as held:
 
         def turn() -> str:
@@ -114,6 +120,8 @@ def _complete(step: PlannedStage, spec: TrialSpec, store: Store, worker: Worker)
             return "make" if store.find(step.address) is None else "done"
 
         while (decision := worker.from_first(turn)) == "wait":
+            if not wait:
+                raise MustWait(step.address)
             time.sleep(POLL_SECONDS)
         if decision == "make":
             _make(step, spec, store, worker)

@@ -8,7 +8,7 @@ from statistics import fmean
 from neuroiou_study.spec import StudySpec, TrialSpec
 from neuroiou_study.stages.backend import Pruned, Worker
 from neuroiou_study.stages.gate import Gated
-from neuroiou_study.stages.pipeline import STAGES, plan, run_stages
+from neuroiou_study.stages.pipeline import STAGES, MustWait, plan, run_stages
 from neuroiou_study.stages.records import Assignment, SeedRun, State, StudyRecords, TrialRecord
 from neuroiou_study.stages.store import Store
 from neuroiou_study.stages.train_network import read_history
@@ -17,10 +17,16 @@ FAILURES = (RuntimeError, ValueError, OSError)
 """What ends one trial and not the study: a diverged loss, memory, a file that went away."""
 
 
-def run_trial(study: StudySpec, assignment: Assignment, store: Store, worker: Worker) -> None:
-    """Run every seed of a trial and leave its record in the store, however it ends."""
+def run_trial(study: StudySpec, assignment: Assignment, store: Store, worker: Worker, *, wait: bool = True) -> None:
+    """Run every seed of a trial and leave its record in the store, however it ends.
+
+    Without ``wait`` it returns where it would have to wait for another trial, and leaves no record: run it again later.
+    """
     begin = time.monotonic()
-    state, failure = _run_seeds(study, assignment, store, worker)
+    try:
+        state, failure = _run_seeds(study, assignment, store, worker, wait)
+    except MustWait:
+        return
     if worker.is_first:
         error = None if failure is None else _explained(failure)
         record = make_record(study, assignment, store, state, error, time.monotonic() - begin)
@@ -30,11 +36,11 @@ def run_trial(study: StudySpec, assignment: Assignment, store: Store, worker: Wo
 
 
 def _run_seeds(
-    study: StudySpec, assignment: Assignment, store: Store, worker: Worker
+    study: StudySpec, assignment: Assignment, store: Store, worker: Worker, wait: bool
 ) -> tuple[State, Exception | None]:
     try:
         for spec in assignment.specs(study):
-            run_stages(spec, store, worker)
+            run_stages(spec, store, worker, wait=wait)
     except Pruned:
         return "pruned", None
     except Gated as verdict:
@@ -46,6 +52,17 @@ def _run_seeds(
 
 def _explained(failure: Exception) -> str:
     return str(failure) if isinstance(failure, Gated) else f"{type(failure).__name__}: {failure}"
+
+
+def needed(study: StudySpec, assignment: Assignment) -> list[str]:
+    """The addresses of all results of a trial, in the order in which it makes them."""
+    return [step.address for spec in assignment.specs(study) for step in plan(spec).values()]
+
+
+def must_wait(addresses: Sequence[str], store: Store) -> bool:
+    """Is somebody making the first of ``addresses`` that is missing?"""
+    missing = next((address for address in addresses if not store.has(address)), None)
+    return missing is not None and store.lease_holder(missing) is not None
 
 
 def make_record(

@@ -19,6 +19,7 @@ from neuroiou_study.stages.evaluate import read_metrics
 from neuroiou_study.stages.news import Begun, Ended, Epoch, News
 from neuroiou_study.stages.records import StudyRecords, TrialRecord
 from neuroiou_study.stages.store import Store
+from neuroiou_study.stages.trial import needed
 from neuroiou_study.stages.val import confirmations
 from tests.orchestrate.tracked import Played, shown, tiny_study
 from tests.stages.tiny import files
@@ -169,6 +170,25 @@ def test_a_confirmation_is_never_stopped_and_one_without_a_record_has_failed(tmp
     assert [each.name for each in confirmations(study, list(StudyRecords(study, store)))] == NAMES
     again = Confirmation(study, store).next()
     assert again is not None and again.name == NAMES[1]
+
+
+def test_a_postponed_confirmation_comes_back(tmp_path: Path) -> None:
+    study, store = make_study(), Store(tmp_path)
+    run_here(make_study(confirm=None), store, Driver())
+    agenda = Confirmation(study, store)
+    first = agenda.next()
+    assert first is not None and first.name == NAMES[0]
+    with store.try_lease(needed(study, first)[0]) or pytest.fail():
+        agenda.postpone(first)
+        others = [agenda.next() for _ in NAMES[1:]]
+        assert [each and each.name for each in others] == NAMES[1:]
+        for each in others:
+            assert each is not None
+            agenda.settle(each)
+        assert agenda.next() is None and not agenda.is_over()
+    assert agenda.next() == first and StudyRecords(study, store).find(first) is None
+    agenda.settle(first)
+    assert agenda.next() is None and agenda.is_over()
 
 
 def test_a_gated_trial_is_pruned_for_the_sampler(tmp_path: Path) -> None:

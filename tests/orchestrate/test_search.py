@@ -39,6 +39,12 @@ def play(study: StudySpec, store: Store, search: Search) -> list[Assignment]:
     return played
 
 
+def handed_out(search: Search) -> Assignment:
+    assignment = search.next()
+    assert assignment is not None
+    return assignment
+
+
 def test_arms_advance_together_and_get_equal_budgets(tmp_path: Path) -> None:
     study, store = make_study(), Store(tmp_path)
     played = play(study, store, Search(study, store))
@@ -209,6 +215,16 @@ def test_seeds_are_steps_of_one_trial(tmp_path: Path) -> None:
     assert assignment is not None
     steps = search._live[assignment.name].steps
     assert steps == set(range(1, 7))
+
+
+def test_a_search_is_not_over_while_a_trial_may_still_be_gated(tmp_path: Path) -> None:
+    study, store = make_study(controls={}, budget={"max_trials": 1}), Store(tmp_path)
+    search = Search(study, store)
+    last = handed_out(search)
+    assert search.next() is None and not search.is_over()
+    end(study, store, last, 0.5, "gated")
+    search.settle(last)
+    assert handed_out(search).name == "neuroiou-001"
 
 
 def test_hours_that_are_used_up_start_no_trial(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from neuroiou_study.stages.pretrain import pretrain
 from neuroiou_study.stages.records import Assignment, StudyRecords, TrialRecord
 from neuroiou_study.stages.store import Store
 from neuroiou_study.stages.train_network import CHECKPOINT_FILE, Row, read_history
-from neuroiou_study.stages.trial import run_trial
+from neuroiou_study.stages.trial import needed, run_trial
 from tests.stages.groups import member
 from tests.stages.processes import run_together
 from tests.stages.tiny import DIVERGING, Heard, tiny_study
@@ -30,6 +30,7 @@ STUDY = tiny_study(
 )
 LEARNED = Assignment(arm="neuroiou", number=0, values={"finetune.lr": 1e-3})
 CONTROL = Assignment(arm="soft", number=0, values={"finetune.lr": 1e-3})
+WAITING = Assignment(arm="soft", number=1, values={"finetune.lr": 3e-3})
 STOPPED = Assignment(arm="neuroiou", number=1, values={"finetune.lr": 2e-3})
 FAILING = Assignment(arm="ce", number=0, values={})
 BASE: TrialSpec = STUDY.sample({})
@@ -44,6 +45,7 @@ def run_trials(index: int, barrier: Any, root: Path) -> None:
         run_trial(STUDY, STOPPED, store, GroupWorker(listener=stopped))
         with pytest.raises(NonFiniteLossError):
             run_trial(DIVERGING, FAILING, store, GroupWorker())
+        run_trial(STUDY, WAITING, store, GroupWorker(), wait=False)
         pretrain(BASE, {}, root / "interrupted", GroupWorker(listener=resumed))
         with pytest.raises(RuntimeError) as raised:
             pretrain(BASE, {}, root / f"seen-by-{index}", GroupWorker())
@@ -61,7 +63,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pretrain(BASE, {}, root / name, LocalWorker(listener=Heard(stop=("pretrain", 1))))
         assert (root / name / CHECKPOINT_FILE).is_file()
     (root / "seen-by-1").mkdir()
-    run_together(run_trials, 2, root)
+    with Store(root / "store").try_lease(needed(STUDY, WAITING)[1]) or pytest.fail():
+        run_together(run_trials, 2, root)
     return root
 
 
@@ -132,6 +135,11 @@ def test_a_pruned_trial_ends_in_every_worker(root: Path) -> None:
     assert told(root, 0)[1] == ["finetune 1"]
     pruned = record(Store(root / "store"), STOPPED)
     assert pruned.state == "pruned" and len(pruned.runs[0].history) == 1
+
+
+def test_a_trial_that_would_have_to_wait_leaves_every_worker_without_a_record(root: Path) -> None:
+    # Both have come past it: otherwise they would not have ended.
+    assert StudyRecords(STUDY, Store(root / "store")).find(WAITING) is None
 
 
 def test_a_failure_is_recorded_and_ends_every_worker(root: Path) -> None:

@@ -16,7 +16,7 @@ ROUNDS, ENTRIES = 50, 25
 
 def file_of(name: Path) -> Path:
     """The lease's file, which must be the only one."""
-    (path,) = name.parent.glob(f"{name.name}.*.lease")
+    (path,) = name.glob("*.lease")
     return path
 
 
@@ -50,7 +50,7 @@ def test_leases_of_other_names_are_other_leases(tmp_path: Path) -> None:
 def test_a_number_is_never_given_twice_and_one_file_is_left(tmp_path: Path) -> None:
     for number in range(1, 6):
         with taken(tmp_path / "a"):
-            assert file_of(tmp_path / "a").name == f"a.{number:06d}.lease"
+            assert file_of(tmp_path / "a").name == f"{number:06d}.lease"
 
 
 def test_the_holder_can_be_named(tmp_path: Path) -> None:
@@ -114,12 +114,13 @@ def go_in_and_out(index: int, barrier: Any, folder: Path) -> None:
 
 def test_nobody_is_inside_with_another(tmp_path: Path) -> None:
     run_together(go_in_and_out, 4, tmp_path)
-    assert file_of(tmp_path / "door").name == f"door.{4 * ENTRIES:06d}.lease"
+    assert file_of(tmp_path / "door").name == f"{4 * ENTRIES:06d}.lease"
 
 
 def held_elsewhere(name: Path) -> Path:
     """The file of a lease whose holder is on another host, so that only its heartbeat can tell whether it lives."""
-    path = name.with_name(f"{name.name}.000003.lease")
+    name.mkdir()
+    path = name / "000003.lease"
     path.write_text(json.dumps({"host": "elsewhere", "pid": os.getpid()}))
     return path
 
@@ -131,7 +132,7 @@ def test_a_lease_on_another_host_is_free_once_its_heart_has_stopped(tmp_path: Pa
     long_ago = path.stat().st_mtime - lease.ABANDONED_AFTER_SECONDS - 1
     os.utime(path, (long_ago, long_ago))
     with taken(tmp_path / "a"):
-        assert file_of(tmp_path / "a").name == "a.000004.lease"
+        assert file_of(tmp_path / "a").name == "000004.lease"
 
 
 def test_a_lease_that_is_being_written_is_not_free(tmp_path: Path) -> None:
@@ -155,4 +156,4 @@ def test_a_holder_that_was_taken_for_dead_does_not_disturb_its_successor(tmp_pat
     with taken(tmp_path / "a"):
         late.release()
         assert try_lease(tmp_path / "a") is None
-        assert file_of(tmp_path / "a").name == "a.000002.lease"
+        assert file_of(tmp_path / "a").name == "000002.lease"

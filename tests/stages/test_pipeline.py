@@ -8,7 +8,7 @@ import torch
 
 from neuroiou_study.spec import TrialSpec
 from neuroiou_study.stages.backend import LocalWorker, Pruned
-from neuroiou_study.stages.pipeline import STAGES, PlannedStage, Stage, plan, run_stages
+from neuroiou_study.stages.pipeline import STAGES, MustWait, PlannedStage, Stage, plan, run_stages
 from neuroiou_study.stages.store import MANIFEST, Store
 from neuroiou_study.stages.train_network import read_history
 from tests.stages.processes import kill, received, run_together, started
@@ -219,6 +219,15 @@ def test_of_two_trials_that_need_a_stage_one_makes_it_and_one_waits(store: Store
     heard = [json.loads(path.read_text()) for path in store.root.glob("heard-*.json")]
     assert sorted(heard, key=len) == [[], ["pretrain 1", "pretrain 2"]]
     assert all(len(list((store.root / "stages" / name).iterdir())) == 1 for name in NAMES[:3])
+
+
+def test_who_does_not_wait_is_told_what_is_being_made(store: Store) -> None:
+    address = addresses(LEARNED)["collect_pairs"]
+    with store.try_lease(address) or pytest.fail(), pytest.raises(MustWait, match=address):
+        run_stages(LEARNED, store, LocalWorker(), wait=False)
+    assert store.has(addresses(LEARNED)["pretrain"]) and not store.has(address)
+    run_stages(LEARNED, store, LocalWorker(), wait=False)
+    assert all(store.has(each) for each in addresses(LEARNED).values())
 
 
 def pretrain_and_stay(connection: Connection, root: Path) -> None:

@@ -10,7 +10,15 @@ from neuroiou_study.stages.fit_surrogate import read_fidelity
 from neuroiou_study.stages.pipeline import plan
 from neuroiou_study.stages.records import Assignment, StudyRecords, TrialRecord
 from neuroiou_study.stages.store import Store
-from neuroiou_study.stages.trial import make_record, result_folder, run_shared_stages, run_trial, shared_stages
+from neuroiou_study.stages.trial import (
+    make_record,
+    must_wait,
+    needed,
+    result_folder,
+    run_shared_stages,
+    run_trial,
+    shared_stages,
+)
 from neuroiou_study.stages.val import finals, run_finals
 from tests.stages.tiny import DIVERGING, Heard, files, tiny_study
 
@@ -194,6 +202,31 @@ def test_a_record_can_be_made_of_a_trial_whose_machine_went_away(store: Store) -
         run_trial(STUDY, assignment(), store, LocalWorker(listener=cut))
     record = make_record(STUDY, assignment(), store, "failed", "gone", 1.0)
     assert len(record.runs[0].history) == 1 and record.score == record.runs[0].history[0]["select_miou"]
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "finetune"])
+def test_a_trial_that_is_not_to_wait_leaves_and_goes_on_later(store: Store, stage: str) -> None:
+    heard, addresses = Heard(), needed(STUDY, assignment())
+    making = store.try_lease(next(address for address in addresses if address.startswith(stage)))
+    assert making is not None
+    with making:
+        run_trial(STUDY, assignment(), store, LocalWorker(listener=heard), wait=False)
+        assert StudyRecords(STUDY, store).find(assignment()) is None
+        assert heard.names == ([] if stage == "pretrain" else ["pretrain 1", "pretrain 2"])
+        assert must_wait(addresses, store)
+    assert not must_wait(addresses, store)
+    run_trial(STUDY, assignment(), store, LocalWorker(listener=heard), wait=False)
+    assert heard.names == ["pretrain 1", "pretrain 2", "finetune 1", "finetune 2"]
+    record = StudyRecords(STUDY, store).find(assignment())
+    assert record is not None and record.state == "complete"
+
+
+def test_a_trial_needs_its_results_in_order_for_each_seed(played: Store) -> None:
+    addresses = needed(SEEDS, assignment("ce"))
+    assert [address.split("/")[0] for address in addresses] == ["pretrain", "finetune", "evaluate"] * 2
+    assert len(set(addresses)) == 6 and all(played.has(address) for address in addresses)
+    with played.try_lease(addresses[0]) or pytest.fail():
+        assert not must_wait(addresses, played)  # it is there, whoever holds it
 
 
 @pytest.mark.parametrize(
