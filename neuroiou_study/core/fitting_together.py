@@ -8,8 +8,10 @@ The mathematics of each is that of :func:`~neuroiou_study.core.fitting.fit_surro
 the rows, steps and stopping. Sums are added in another order, so that late weights differ as they do between machines.
 """
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import NamedTuple
 
 import torch
@@ -29,7 +31,7 @@ from neuroiou_study.core.stacked_rows import View, stacked_rows
 from neuroiou_study.core.surrogate import Surrogate, SurrogateConfig
 
 MAX_PADDING = 1.4
-"""How much wider than its own a surrogate may be computed, to be in a stack with others; *measured*."""
+"""How much wider than its own a surrogate may be computed, to be in a stack with others; *assumed*."""
 
 NARROW = 16
 """Width up to which all are in one stack: the number of operations counts there, not their size; *measured*."""
@@ -55,20 +57,43 @@ def fit_together(rows: Rows, wanted: Sequence[Wanted]) -> list[Fit | FitFailed]:
 
 
 def fits_as_they_end(rows: Rows, wanted: Sequence[Wanted]) -> Iterator[tuple[int, Fit | FitFailed]]:
-    """Which of ``wanted`` has been fitted, and the fit: those of one group after those of another."""
+    """Which of ``wanted`` has been fitted, and the fit: those of a group together, the groups as they end.
+
+    Groups are fitted at the same time, each on one of the threads that torch may use: their operations are too small to
+    be worth two. So torch has one thread for anything else meanwhile.
+    """
     require_images(rows)
-    for group in _groups(wanted):
-        yield from zip(group, _fit_group(rows, [wanted[number] for number in group]), strict=True)
+    alone, together = _groups(wanted)
+    descents = [(group, _Group(rows, [wanted[number] for number in group])) for group in together]
+    with _one_thread_each() as pool:
+        fits = {pool.submit(each.fit): group for group, each in descents}
+        for done in as_completed(fits):
+            yield from zip(fits[done], done.result(), strict=True)
+    for number in alone:
+        yield number, _fit_alone(rows, *wanted[number])
 
 
-def _groups(wanted: Sequence[Wanted]) -> Iterator[list[int]]:
-    """Which of ``wanted`` are fitted together: the members of each group, the deepest first."""
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[ThreadPoolExecutor]:
+    """As many threads as torch may use, each of which computes alone."""
+    number = torch.get_num_threads()
+    pool = ThreadPoolExecutor(number, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(number)
+
+
+def _groups(wanted: Sequence[Wanted]) -> tuple[list[int], list[list[int]]]:
+    """Which of ``wanted`` are fitted alone, and which together: the deepest first, the widest group first."""
+    alone = [number for number, (config, _) in enumerate(wanted) if config.monotone]
     alike: dict[object, list[int]] = defaultdict(list)
-    for number, (config, settings) in enumerate(wanted):
-        alike[(number,) if config.monotone else _key(config, settings)].append(number)
-    for numbers in alike.values():
-        for group in _of_like_width(wanted, sorted(numbers, key=lambda number: -wanted[number][0].width)):
-            yield from _of_bounded_size(wanted, group)
+    for number in sorted(set(range(len(wanted))) - set(alone), key=lambda number: -wanted[number][0].width):
+        alike[_key(*wanted[number])].append(number)
+    of_like_width = [group for numbers in alike.values() for group in _of_like_width(wanted, numbers)]
+    groups = [part for group in of_like_width for part in _of_bounded_size(wanted, group)]
+    return alone, sorted(groups, key=lambda group: -wanted[group[0]][0].width)
 
 
 def _key(config: SurrogateConfig, settings: FitSettings) -> object:
@@ -97,22 +122,24 @@ def _of_bounded_size(wanted: Sequence[Wanted], widest_first: Sequence[int]) -> I
         yield part.tolist()
 
 
-def _fit_group(rows: Rows, group: Sequence[Wanted]) -> list[Fit | FitFailed]:
-    if any(config.monotone for config, _ in group):
-        return [_fit_alone(rows, *each) for each in group]
-    settings = [each for _, each in group]
-    order = torch.Generator().manual_seed(settings[0].seed)
-    seen, held_out = split_by_image(rows, settings[0].held_out_fraction, order)
-    members = [start_surrogate(config, each.seed, seen) for config, each in group]
-    views, index = _views(members, settings)
-    descent = Descent(members, settings, index)
-    with_gains = settings[0].flip_gain_weight > 0
-    seen_rows, held_out_rows = (stacked_rows(each, views, with_gains=with_gains) for each in (seen, held_out))
-    descent.run(seen_rows, held_out_rows, order)
-    return [
-        _result(member, held_out, best, each)
-        for member, best, each in zip(members, descent.best, settings, strict=True)
-    ]
+class _Group:
+    """The members of a group at their start, which takes random numbers that threads would share; then their fit."""
+
+    def __init__(self, rows: Rows, group: Sequence[Wanted]) -> None:
+        self._settings = [each for _, each in group]
+        self._order = torch.Generator().manual_seed(self._settings[0].seed)
+        self._seen, self._held_out = split_by_image(rows, self._settings[0].held_out_fraction, self._order)
+        self._members = [start_surrogate(config, each.seed, self._seen) for config, each in group]
+
+    def fit(self) -> list[Fit | FitFailed]:
+        """The members' fits, in order."""
+        views, index = _views(self._members, self._settings)
+        descent = Descent(self._members, self._settings, index)
+        with_gains = self._settings[0].flip_gain_weight > 0
+        seen, held_out = (stacked_rows(each, views, with_gains=with_gains) for each in (self._seen, self._held_out))
+        descent.run(seen, held_out, self._order)
+        ends = zip(self._members, descent.best, self._settings, strict=True)
+        return [_result(member, self._held_out, best, each) for member, best, each in ends]
 
 
 def _fit_alone(rows: Rows, config: SurrogateConfig, settings: FitSettings) -> Fit | FitFailed:
