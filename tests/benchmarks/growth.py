@@ -37,7 +37,7 @@ TRIVIAL: dict[str, Any] = {
     },
 }
 WINDOWS = {100: (50, 150), 1000: (500, 1500), 5000: (4000, 5000)}
-QUICK_WINDOWS = {50: (25, 75), 200: (125, 200)}
+QUICK_WINDOWS = {20: (10, 30), 60: (40, 60)}
 SAMPLE_SECONDS = 1.0
 
 

@@ -59,7 +59,11 @@ class _Case:
 
 
 def measure(quick: bool) -> Iterator[Figure]:
-    cases = [_Case(96, 128, 8, 8, rounds=5 if quick else 25), _Case(360, 480, 4, 8, rounds=2 if quick else 8)]
+    cases = (
+        [_Case(96, 128, 8, 8, rounds=5)]
+        if quick
+        else [_Case(96, 128, 8, 8, rounds=25), _Case(360, 480, 4, 8, rounds=8)]
+    )
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -40,9 +40,9 @@ def measure(quick: bool) -> Iterator[Figure]:
     for kernel in kernels:
         require_equal(kernel, torch.seed() % 2**32, device, told=lambda _: None, max_pixels=2000 if quick else None)
         yield Figure("all inputs", f"{kernel}: cases that differ from the reference", 0, "", at_most=0)
-    for shape in SHAPES if not quick else (SMALLEST, *LARGE):
+    for shape in (SMALLEST, LARGE[1]) if quick else SHAPES:
         for dtype in (torch.float32, torch.bfloat16) if device == "cuda" else (torch.float32,):
-            yield from _of_shape(shape, dtype, device, kernels, rounds=9 if quick else 31)
+            yield from _of_shape(shape, dtype, device, kernels, rounds=3 if quick else 31)
 
 
 def _kernels(device: str) -> list[KernelName]:
@@ -104,6 +104,14 @@ def example(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> tuple[Te
     return logits.to(device, dtype).requires_grad_(), labels.to(device)
 
 
+def steep_surrogate() -> Surrogate:
+    """One of the paper's size with random weights: as it starts it is flat, and all gradients would be 0."""
+    surrogate = Surrogate(SurrogateConfig())
+    for parameter in surrogate.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return surrogate
+
+
 def peak_memory(step: Callable[[], object], logits: Tensor) -> float:
     """The most that ``step`` holds at once, beside its inputs, over the logits' bytes."""
     step()
@@ -127,7 +135,7 @@ def peak_memory(step: Callable[[], object], logits: Tensor) -> float:
 
 
 def _of_kernel(kernel: KernelName, logits: Tensor, labels: Tensor) -> Callable[[], Tensor]:
-    loss_fn = NeuroIoULoss(Surrogate(SurrogateConfig()).to(logits.device))
+    loss_fn = NeuroIoULoss(steep_surrogate().to(logits.device))
     loss_fn.kernel = kernel
     return lambda: loss_fn(logits, labels)
 

@@ -18,10 +18,10 @@ from neuroiou_study.core.data.loading import Shard, training_batches
 from neuroiou_study.core.data.shapes import ShapesDataset
 from neuroiou_study.core.models.unet import UNet
 from neuroiou_study.core.neuroiou import NeuroIoULoss
-from neuroiou_study.core.surrogate import Surrogate, SurrogateConfig
 from neuroiou_study.core.training import train_epoch
 from neuroiou_study.stages.backend import GroupWorker, Worker
 from tests.benchmarks.figures import Figure
+from tests.benchmarks.loss import steep_surrogate
 
 IMAGES = 4  # of each worker in a step
 SIZE = (96, 128)
@@ -29,7 +29,7 @@ SIZE = (96, 128)
 
 def measure(quick: bool) -> Iterator[Figure]:
     """Weak scaling: each worker has the same number of images, whatever the number of workers."""
-    steps = 6 if quick else 20
+    steps = 4 if quick else 20
     alone, together = _run(1, steps), _run(2, steps)
     case = f"U-Net 16, {IMAGES}×{SIZE[0]}×{SIZE[1]} a worker, gloo"
     yield Figure(case, "step of one worker, milliseconds", 1e3 * alone["step"], "ms")
@@ -69,7 +69,7 @@ def _training(worker: Worker, workers: int, steps: int) -> dict[str, float]:
         return worker.sum(value)
 
     network = worker.prepare_model(UNet(6, width=16))
-    loss_fn = NeuroIoULoss(Surrogate(SurrogateConfig()))
+    loss_fn = NeuroIoULoss(steep_surrogate())
     loss_fn.sum_over_workers = counted_sum
     optimizer = torch.optim.AdamW(network.parameters())
     dataset = ShapesDataset("train", IMAGES * workers, *SIZE)

@@ -12,9 +12,9 @@ from neuroiou_study.core.models.fcn import FCN
 from neuroiou_study.core.models.unet import UNet
 from neuroiou_study.core.neuroiou import NeuroIoULoss
 from neuroiou_study.core.reduction import SegmentationLoss
-from neuroiou_study.core.surrogate import Surrogate, SurrogateConfig
 from neuroiou_study.core.training import Precision, train_epoch
 from tests.benchmarks.figures import Figure, in_turns
+from tests.benchmarks.loss import steep_surrogate
 
 
 class Case(NamedTuple):
@@ -31,10 +31,10 @@ def measure(quick: bool) -> Iterator[Figure]:
     torch.set_num_threads(1)
     on_gpu = torch.cuda.is_available()
     unet = Case("U-Net 32, 11 classes", lambda: UNet(11, width=32, levels=4), (8, 96, 128), 11)
-    fcn = Case("FCN-8s, 21 classes", lambda: FCN(21, 8), (1, 128, 128) if quick else (1, 256, 256), 21)
+    fcn = Case("FCN-8s, 21 classes", lambda: FCN(21, 8), (1, 128, 128), 21)
     if on_gpu:
         unet, fcn = unet._replace(size=(8, 360, 480)), fcn._replace(size=(4, 384, 512))
-    for case, rounds in ((unet, 5 if quick else 15), (fcn, 2 if quick else 5)):
+    for case, rounds in ((unet, 5 if quick else 15), (fcn, 2 if quick else 15)):
         for precision in ("float32", "bfloat16") if on_gpu else ("float32",):
             yield from _of_case(case, precision, rounds)
 
@@ -46,7 +46,7 @@ def _of_case(case: Case, precision: Precision, rounds: int) -> Iterator[Figure]:
     batch = _batch(case, device)
     losses: dict[str, SegmentationLoss] = {
         "cross-entropy": CrossEntropyLoss(),
-        "NeuroIoU": NeuroIoULoss(Surrogate(SurrogateConfig()).to(device)),
+        "NeuroIoU": NeuroIoULoss(steep_surrogate().to(device)),
     }
 
     def step(name: str) -> Callable[[], object]:

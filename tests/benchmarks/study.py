@@ -69,7 +69,7 @@ def measure(quick: bool) -> Iterator[Figure]:
     """Within a minute if ``quick``, else within six."""
     torch.set_num_threads(1)
     epoch = _epoch_seconds()
-    yield from _one_worker(epoch, *((4, 3.0) if quick else (16, 5.0)))
+    yield from _one_worker(epoch, *((4, 2.0) if quick else (16, 5.0)))
     if not quick:
         yield from _groups(epoch, trials=2, seconds=5.0)
         yield from _sharing(epoch, trials=16, pretraining=20.0, seconds=2.0)
