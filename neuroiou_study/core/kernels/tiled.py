@@ -73,10 +73,12 @@ class TiledKernel:
         z, flat = logits.flatten(2), grad.flatten(2)
         for number, tile in enumerate(tiles(labels.flatten(1), self.tile)):
             here = Pixels(*pixels[number * size : (number + 1) * size])
-            shares = self.weigh(here, Weights(*(each[tile[0]] for each in weights)), task.by_rival)
             scores, out = readable(z, tile), flat[tile[0], :, tile[1]]
             place = out if out.stride(2) == 1 and out.dtype == scores.dtype else torch.empty_like(scores)
-            self.descend(scores, here, *shares, place)
+            # No name for the shares, which would keep them until the next tile has its own.
+            self.descend(
+                scores, here, *self.weigh(here, Weights(*(each[tile[0]] for each in weights)), task.by_rival), place
+            )
             if place is not out:
                 out.copy_(place)
         return grad
