@@ -270,6 +270,7 @@ def test_the_same_command_finishes_a_killed_study_on_ray(tmp_path: Path) -> None
     kill_and_finish(tmp_path, "ray")
 
 
+@pytest.mark.parametrize("head", [False], ids=["no dashboard"], indirect=True)
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_study_screens_before_it_fine_tunes(head: RayHead, tmp_path: Path, workers: int) -> None:
     resources = {"workers": workers, "trials_at_once": 1, "shared_workers": workers}
