@@ -216,13 +216,13 @@ def _end(code: int, message: str) -> NoReturn:
 
 
 def _open_store(store: str) -> Store:
-    from neuroiou_study.stages.store import open_store
+    from neuroiou_study.stages.open_store import open_store
 
     return open_store(store)
 
 
 def _default_tracking(store: Store) -> str:
-    return f"sqlite:///{store.root / 'mlflow.db'}"
+    return f"sqlite:///{store.scratch / 'mlflow.db'}"
 
 
 def _check_data(study: StudySpec) -> None:

@@ -56,11 +56,11 @@ def reproduce(
     from neuroiou_study.orchestrate.paper_data import find_data
     from neuroiou_study.orchestrate.paper_studies import Wish
     from neuroiou_study.orchestrate.study import Where
-    from neuroiou_study.stages.store import open_store
+    from neuroiou_study.stages.open_store import open_store
 
     try:
         opened = open_store(store)
-        uri = tracking_uri or f"sqlite:///{opened.root / 'mlflow.db'}"
+        uri = tracking_uri or f"sqlite:///{opened.scratch / 'mlflow.db'}"
         database(uri)
         settings = _plan(target, Wish(find_data(data), smoke, per_category, tuple(overrides)))
     except (ValueError, OSError, RuntimeError) as error:

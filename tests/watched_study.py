@@ -12,8 +12,8 @@ from neuroiou_study.orchestrate.cluster import connected, trials_at_once
 from neuroiou_study.orchestrate.study import Where, run_study
 from neuroiou_study.spec import load_study
 from neuroiou_study.spec.budget import ResourcesSpec
+from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.news import Ended, Epoch, News
-from neuroiou_study.stages.store import Store
 
 SHARES = (0.25, 0.3, 0.5, 1.0)
 
@@ -30,7 +30,7 @@ def main(file: Path, store: Path, address: str) -> None:
     with connected(address):
         found = [trials_at_once(ResourcesSpec(cpus_per_worker=0.5, gpus_per_worker=share)) for share in SHARES]
     print(json.dumps(found), flush=True)  # noqa: T201
-    run_study(load_study(file), Store(store), Where("ray", address, f"sqlite:///{store / 'mlflow.db'}"), show)
+    run_study(load_study(file), FolderStore(store), Where("ray", address, f"sqlite:///{store / 'mlflow.db'}"), show)
 
 
 if __name__ == "__main__":

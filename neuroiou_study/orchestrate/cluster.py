@@ -11,6 +11,7 @@ from pathlib import Path
 import ray
 
 from neuroiou_study.spec.budget import ResourcesSpec
+from neuroiou_study.stages.store import Store
 
 _FOR_DRIVER = {
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -83,8 +84,8 @@ def shared_workers(resources: ResourcesSpec) -> int:
     return resources.shared_workers or resources.workers * trials_at_once(resources)
 
 
-def ray_folder(store_root: Path) -> Path:
-    """Where Ray keeps its own notes of a study."""
-    folder = store_root / "ray"
+def ray_folder(store: Store) -> Path:
+    """Where Ray keeps its own notes of a study; nobody reads them after it."""
+    folder = store.scratch / "ray"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -110,7 +110,7 @@ class MlflowView:
         register_champion(self._connected(), self._experiment, summary.id, self._study, self._store, records, board)
         summary.log({**summary_metrics(board), **shared_metrics(self._study, self._store)})
         self._connected().log_dict(summary.id, leaderboard_table(board), "leaderboard.json")
-        summary.describe({}, {"mlflow.note.content": note(self._study, board, str(self._store.root))})
+        summary.describe({}, {"mlflow.note.content": note(self._study, board, self._store.address)})
         summary.end("FINISHED")
 
     def _trial(self, assignment: Assignment, age_seconds: float = 0) -> MlflowRun:

@@ -19,7 +19,8 @@ def enqueue_screened(study: StudySpec, store: Store, arm: str, optuna_study: opt
         return
     screening = find_screening(study, arm, store)
     if screening is None:
-        raise RuntimeError(f"{arm}: not screened in {store.root}: its trials need the screening: run the study again")
+        rule = "its trials need the screening: run the study again"
+        raise RuntimeError(f"{arm}: not screened in {store.address}: {rule}")
     sent, number = screening.sent(study), len(optuna_study.get_trials(deepcopy=False))
     fixed = sent[number % len(sent)]
     if number == 0:

@@ -137,17 +137,17 @@ def _screen(study: StudySpec, store: Store, search: Any) -> None:
         if lacks_pairs(study, arm, store):
             _on_all_workers(functools.partial(collect_for_screening, study, arm, store), study, store, search)
     if not has_screening(study, store):
-        backend = RayBackend(study.resources, cluster.ray_folder(store.root))
+        backend = RayBackend(study.resources, cluster.ray_folder(store))
         backend.run(functools.partial(run_screening, study, store), 1, RemoteListener(search, None))
 
 
 def _on_all_workers(task: Callable[[Worker], None], study: StudySpec, store: Store, agenda: Any) -> None:
-    backend = RayBackend(study.resources, cluster.ray_folder(store.root))
+    backend = RayBackend(study.resources, cluster.ray_folder(store))
     backend.run(task, cluster.shared_workers(study.resources), RemoteListener(agenda, None))
 
 
 def _tune(study: StudySpec, store: Store, search: Any) -> None:
-    folder = cluster.ray_folder(store.root)
+    folder = cluster.ray_folder(store)
     # Two Tune jobs of one name swap their functions (ray#31330).
     name = f"{study.identity}-{uuid.uuid4().hex[:8]}"
     results = tune.Tuner(
@@ -200,7 +200,7 @@ def _run_in_trial(
         return task(lone_worker(study.resources, listener))
     if must_wait(needed(study, assignment), store):
         return None  # without a group that would find out
-    backend = RayBackend(study.resources, cluster.ray_folder(store.root))
+    backend = RayBackend(study.resources, cluster.ray_folder(store))
     try:
         return backend.run(task, study.resources.workers, listener)
     except GroupFailedError:

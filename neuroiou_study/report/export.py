@@ -59,11 +59,11 @@ def export_loss(
     board = board or make_leaderboard(study, store, records)
     best = champion_of(study, records, board)
     if best is None:
-        raise RuntimeError(f"{study.identity}: no complete surrogate trial in {store.root}: run the study first")
+        raise RuntimeError(f"{study.identity}: no complete surrogate trial in {store.address}: run the study first")
     run = max(best.runs, key=lambda each: each.history[-1]["select_miou"])
     source = store.find(run.stages["fit_surrogate"])
     if source is None:
-        raise RuntimeError(f"{run.stages['fit_surrogate']}: not in {store.root}: run the study again to make it")
+        raise RuntimeError(f"{run.stages['fit_surrogate']}: not in {store.address}: run the study again to make it")
     folder.mkdir(parents=True, exist_ok=True)
     loss = NeuroIoULoss.load(source)
     loss.save(folder)

@@ -24,6 +24,10 @@ class Pruned(Exception):  # noqa: N818  not an error: the search has seen enough
     """The listener asked a trial to stop."""
 
 
+class Leaving(Exception):  # noqa: N818  not an error: the trial goes on elsewhere
+    """This machine, or another of the group, was told to go; what is needed to go on has been kept."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """One epoch of one stage."""
@@ -45,6 +49,15 @@ def keep_going(_: Progress) -> bool:
     return False
 
 
+def stay() -> bool:
+    """Whether a machine is leaving that nobody ever tells to go."""
+    return False
+
+
+def do_nothing() -> None:
+    """What a worker does to keep a checkpoint, or to say that it is alive, where nothing more is needed."""
+
+
 @dataclass(frozen=True)
 class Worker(ABC):
     """One process of the group that runs a stage."""
@@ -52,6 +65,12 @@ class Worker(ABC):
     device: torch.device = CPU
     listener: Listener = keep_going
     resources: ResourcesSpec = field(default_factory=ResourcesSpec)
+    keep: Callable[[], None] = do_nothing
+    """Makes what the stage's output folder holds outlive this machine; rank 0 calls it after every checkpoint."""
+    alive: Callable[[], None] = do_nothing
+    """Hears of every batch that this worker loads: a sign of life."""
+    is_leaving: Callable[[], bool] = stay
+    """Has this machine been told to go?"""
 
     @property
     @abstractmethod
@@ -64,8 +83,9 @@ class Worker(ABC):
         return self.shard.rank == 0
 
     def loader(self, dataset: SegmentationDataset) -> Loader:
-        """Loads this worker's part of ``dataset`` onto its device."""
-        return Loader(dataset, shard=self.shard, loader_workers=self.resources.loader_workers, device=self.device)
+        """Loads this worker's part of ``dataset`` onto its device; every batch is a sign of life."""
+        workers = self.resources.loader_workers
+        return Loader(dataset, shard=self.shard, loader_workers=workers, device=self.device, on_batch=self.alive)
 
     def prepare_model(self, model: nn.Module) -> nn.Module:
         """``model``, as ``resources`` want it computed, on this worker's device; gradients averaged over the group."""
@@ -96,6 +116,10 @@ class Worker(ABC):
         """Tell the listener of an epoch. Raises Pruned, in every worker, if it wants the trial to stop."""
         if self.from_first(lambda: self.listener(progress)):
             raise Pruned
+
+    def must_leave(self) -> bool:
+        """Has the machine of any worker of the group been told to go? All ask together and get the same answer."""
+        return bool(self.sum(torch.tensor(int(self.is_leaving()))))
 
     def listening(self, listener: Listener) -> "Worker":
         """This worker with another listener."""

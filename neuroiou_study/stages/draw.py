@@ -1,6 +1,7 @@
 """Which surrogates a screening fits: drawn from an arm's ranges, the same in every run of a study."""
 
 import math
+from collections.abc import Mapping
 from random import Random
 from typing import Any, assert_never
 
@@ -36,7 +37,7 @@ def surrogate_ranges(study: StudySpec, arm: str) -> dict[str, Range]:
     return {name: bounds for name, bounds in study.ranges(arm).items() if name.startswith("fit_surrogate.")}
 
 
-def own_values(study: StudySpec, arm: str, ranges: dict[str, Range]) -> Values:
+def own_values(study: StudySpec, arm: str, ranges: Mapping[str, Range]) -> Values:
     """What the study file says where ``ranges`` vary it."""
     document = study.sample({}, arm=arm).model_dump()
     return {name: _value_at(document, name) for name in ranges}

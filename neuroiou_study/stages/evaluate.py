@@ -13,7 +13,7 @@ from neuroiou_study.core.metrics import iou, mean_iou, pixel_accuracy
 from neuroiou_study.spec.trial import TrialSpec
 from neuroiou_study.stages import build
 from neuroiou_study.stages.backend import Worker
-from neuroiou_study.stages.store import write_json
+from neuroiou_study.stages.files import write_json
 from neuroiou_study.stages.train_network import MODEL_FILE, count_images
 
 METRICS_FILE = "metrics.json"

@@ -16,8 +16,8 @@ from neuroiou_study.core.neuroiou import NeuroIoULoss
 from neuroiou_study.spec.trial import TrialSpec
 from neuroiou_study.stages import build
 from neuroiou_study.stages.backend import Worker
+from neuroiou_study.stages.files import write_json
 from neuroiou_study.stages.fit_surrogate import FIDELITY_FILE
-from neuroiou_study.stages.store import write_json
 from neuroiou_study.stages.train_network import MODEL_FILE, selection_batch_size, train_network
 
 

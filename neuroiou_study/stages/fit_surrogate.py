@@ -17,7 +17,7 @@ from neuroiou_study.spec.trial import TrialSpec
 from neuroiou_study.stages import build
 from neuroiou_study.stages.backend import Worker
 from neuroiou_study.stages.collect_pairs import PAIRS_FILE, Pairs, sums_name
-from neuroiou_study.stages.store import write_json
+from neuroiou_study.stages.files import write_json
 
 FIDELITY_FILE = "fidelity.json"
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +128,10 @@ def _complete(step: PlannedStage, spec: TrialSpec, store: Store, worker: Worker,
 
 
 def _make(step: PlannedStage, spec: TrialSpec, store: Store, worker: Worker) -> None:
-    inputs = {name: _found(store, address) for name, address in step.inputs.items()}
+    inputs = {name: store.verified(address) for name, address in step.inputs.items()}
     output = worker.from_first(lambda: store.workspace(step.address))
     try:
-        step.stage.run(spec, inputs, output, worker)
+        step.stage.run(spec, inputs, output, replace(worker, keep=lambda: store.keep(step.address)))
     except Pruned:
         worker.from_first(lambda: store.give_up(step.address))
         raise
@@ -141,5 +141,5 @@ def _make(step: PlannedStage, spec: TrialSpec, store: Store, worker: Worker) -> 
 def _found(store: Store, address: str) -> Path:
     folder = store.find(address)
     if folder is None:
-        raise RuntimeError(f"{address}: not in {store.root}: an input must be complete and visible on every node")
+        raise RuntimeError(f"{address}: not in {store.address}: an input must be complete and visible on every node")
     return folder

@@ -1,18 +1,17 @@
 """What a study has recorded in the store: one small file a trial, from which everything else can be rebuilt."""
 
-import json
 from collections.abc import Iterable, Iterator
 from math import isnan, nan
-from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, ValidationError
 
 from neuroiou_study.spec import Scalar, StudySpec, TrialSpec
 from neuroiou_study.spec.base import Spec
 from neuroiou_study.spec.surrogate import GateSpec
-from neuroiou_study.stages.store import Store, write_json
+from neuroiou_study.stages.store import Store
 
+Kind = TypeVar("Kind", bound=Spec)
 State = Literal["complete", "pruned", "gated", "failed"]
 STATES = get_args(State)
 
@@ -78,48 +77,70 @@ class StudyRecords:
     """The records of ``study`` in ``store``."""
 
     def __init__(self, study: StudySpec, store: Store) -> None:
-        self.folder = store.study_folder(study.identity)
-        self._study = study
-        self._trials, self._confirmations = self.folder / "trials", self.folder / "confirmations"
+        self.folder = study_folder(study)
+        self._study, self.store = study, store
+        self._trials, self._confirmations = f"{self.folder}/trials", f"{self.folder}/confirmations"
 
     def begin(self) -> None:
-        """Make the folder and write ``study.json``, the study as it is run now."""
-        self._trials.mkdir(parents=True, exist_ok=True)
-        self._confirmations.mkdir(exist_ok=True)
-        write_json(self.folder / "study.json", self._study.model_dump(mode="json"))
+        """Write ``study.json``, the study as it is run now."""
+        self.store.write_json(f"{self.folder}/study.json", self._study.model_dump(mode="json"))
 
     def write(self, record: TrialRecord) -> None:
         """Record ``record``; a record of the same trial is replaced."""
-        path = self._path(record.assignment)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, record.model_dump(mode="json"))
+        self.store.write_json(self._name(record.assignment), record.model_dump(mode="json"))
 
     def find(self, assignment: Assignment) -> TrialRecord | None:
-        """The record of a trial, or None while it has not ended."""
-        path = self._path(assignment)
-        return _read(path) if path.is_file() else None
+        """The record of a trial, or None while it has not ended. Raises RuntimeError if it is damaged."""
+        return self._read(self._name(assignment))
 
     def __iter__(self) -> Iterator[TrialRecord]:
         """Every record of the search, by arm and number."""
-        records = (_read(path) for path in self._trials.glob("*.json"))
-        return iter(sorted(records, key=lambda record: (record.assignment.arm, record.assignment.number)))
+        return iter(sorted(self._all(self._trials), key=lambda each: (each.assignment.arm, each.assignment.number)))
 
     def confirmations(self) -> list[TrialRecord]:
         """Every record of the confirmation, by name."""
-        return [_read(path) for path in sorted(self._confirmations.glob("*.json"))]
+        return list(self._all(self._confirmations))
 
-    def _path(self, assignment: Assignment) -> Path:
+    def hand_out(self, assignment: Assignment) -> None:
+        """Note that a trial of the search begins, so that a restart on any machine goes on with the same."""
+        self.store.write_json(f"{self.folder}/begun/{assignment.name}.json", assignment.model_dump(mode="json"))
+
+    def handed_out(self) -> list[Assignment]:
+        """Every trial of the search that has begun, ended or not."""
+        names = self.store.objects.names(f"{self.folder}/begun")
+        found = (self._document(Assignment, f"{self.folder}/begun/{name}") for name in names)
+        return [each for each in found if each is not None]
+
+    def _all(self, folder: str) -> Iterator[TrialRecord]:
+        records = (self._read(f"{folder}/{name}") for name in self.store.objects.names(folder))
+        return (record for record in records if record is not None)
+
+    def _read(self, name: str) -> TrialRecord | None:
+        return self._document(TrialRecord, name)
+
+    def _document(self, kind: type[Kind], name: str) -> Kind | None:
+        document = self.store.read_json(name)
+        try:
+            return None if document is None else kind.model_validate(document)
+        except ValidationError as error:
+            detail, where = error.errors()[0], f"{self.store.address}/{name}"
+            at = ".".join(map(str, detail["loc"])) or "document"
+            rule = f"damaged: remove it and run again, and {kind.__name__} is made anew"
+            raise RuntimeError(f"{where}: {at}: {detail['msg']}: {rule}") from error
+
+    def _name(self, assignment: Assignment) -> str:
         folder = self._trials if assignment.fresh_seed is None else self._confirmations
-        return folder / f"{assignment.name}.json"
+        return f"{folder}/{assignment.name}.json"
+
+
+def study_folder(study: StudySpec) -> str:
+    """Where in the store a study's documents are or will be."""
+    return f"studies/{study.identity}"
 
 
 def driver_lease(study: StudySpec) -> str:
     """The lease that the one driver of ``study`` holds."""
     return f"study-{study.identity}"
-
-
-def _read(path: Path) -> TrialRecord:
-    return TrialRecord.model_validate(json.loads(path.read_text()))
 
 
 def best_of(records: Iterable[TrialRecord], arm: str) -> TrialRecord | None:

@@ -6,7 +6,6 @@ fitted again. The result is recorded once and then decides which surrogates the 
 
 import contextlib
 import functools
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,8 @@ from neuroiou_study.stages.fit_surrogate import read_fidelity, rows_of, save_fit
 from neuroiou_study.stages.gate import missed_by
 from neuroiou_study.stages.lease import Lease
 from neuroiou_study.stages.pipeline import plan, run_stages
-from neuroiou_study.stages.store import Store, write_json
+from neuroiou_study.stages.records import study_folder
+from neuroiou_study.stages.store import Store
 
 Measure = Literal["gradient_cosine", "flip_gain_cosine"]
 
@@ -97,8 +97,8 @@ def has_screening(study: StudySpec, store: Store) -> bool:
 
 def find_screening(study: StudySpec, arm: str, store: Store) -> Screening | None:
     """The screening of an arm as it is recorded, or None while it is not."""
-    path = store.study_folder(study.identity) / "screening" / f"{arm}.json"
-    return Screening.model_validate(json.loads(path.read_text())) if path.is_file() else None
+    document = store.read_json(_document(study, arm))
+    return None if document is None else Screening.model_validate(document)
 
 
 def num_fitted(study: StudySpec, arm: str, store: Store) -> int:
@@ -121,10 +121,11 @@ def _screen(study: StudySpec, arm: str, store: Store, listener: Listener) -> Non
     for seed in study.seeds:
         specs = [study.sample(values, arm=arm, seed=seed) for values in candidates]
         reasons |= _fit_all(specs, store, listener)
-    screening = _ranked(study, arm, candidates, reasons, store)
-    folder = store.study_folder(study.identity) / "screening"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / f"{arm}.json", screening.model_dump(mode="json"))
+    store.write_json(_document(study, arm), _ranked(study, arm, candidates, reasons, store).model_dump(mode="json"))
+
+
+def _document(study: StudySpec, arm: str) -> str:
+    return f"{study_folder(study)}/screening/{arm}.json"
 
 
 def _fit_all(specs: Sequence[TrialSpec], store: Store, listener: Listener) -> dict[str, str]:

@@ -1,136 +1,121 @@
-"""The store: folders that appear whole or not at all, found by the address of their content.
+"""The store: results that appear whole or not at all, found by the address of their content; documents; leases.
 
-Layout::
+Layout, in a folder (``folder_store.py``) as in a bucket (``s3_store.py``)::
 
-    <root>/stages/<stage>/<hash>/            complete: manifest.json is there, and lists size and SHA-256 of every file
-    <root>/stages/<stage>/<hash>.partial/    being made; survives its maker, so that another can resume; hidden files
-                                             in it, such as checkpoints, are the maker's and end with the making
-    <root>/leases/…                          who is making what
-    <root>/studies/<identity>/               what a study has recorded (``records.py``)
+    stages/<stage>/<hash>/            complete: manifest.json is there, and lists size and SHA-256 of every file
+    stages/<stage>/<hash>.partial/    being made; survives its maker, so that another can resume; hidden files in it,
+                                      such as checkpoints, are the maker's and end with the making
+    leases/…                          who is making what
+    studies/<identity>/               what a study has recorded (``records.py``)
 """
 
-import hashlib
 import json
-import shutil
-import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from neuroiou_study.stages.lease import Lease, holder, try_lease
+from neuroiou_study.stages import lease
+from neuroiou_study.stages.lease import Lease
+from neuroiou_study.stages.manifest import MANIFEST, Cost, Manifest, read_manifest, require_intact
+from neuroiou_study.stages.objects import Objects
 
-MANIFEST = "manifest.json"
+SMALL_BYTES = 1 << 20
+"""A file of so many bytes is held against its SHA-256 whenever it is found; larger ones when they are inputs."""
 
 
-class Store:
-    """A store in the folder ``root``, created when first written to; all processes of a file system may share it."""
+class Store(ABC):
+    """A store, created when first written to and shared by all processes that know its ``address``."""
 
-    def __init__(self, root: Path | str) -> None:
-        self.root = Path(root).absolute()
+    address: str
+    """Where it is, for people: a folder, or s3://bucket/prefix."""
+    objects: Objects
+    """Its documents and leases."""
+
+    @property
+    @abstractmethod
+    def scratch(self) -> Path:
+        """A folder of this machine for what belongs to the store and need not last."""
 
     def find(self, address: str) -> Path | None:
-        """The complete folder at ``address``, or None. Raises RuntimeError if a file of it is missing or cut short."""
-        folder = self._complete(address)
-        if not self.has(address):
-            return None
-        for name, entry in _files(folder).items():
-            path = folder / name
-            if not path.is_file() or path.stat().st_size != entry["size"]:
-                raise RuntimeError(f"{path}: damaged: must have {entry['size']} bytes: remove {folder} and run again")
+        """The complete folder at ``address`` on this machine, or None.
+
+        Raises RuntimeError if a file of it is missing or cut short, or a small one has changed.
+        """
+        folder = self._local(address)
+        if folder is not None:
+            for name, entry in self._manifest(folder, address).files.items():
+                require_intact(folder / name, entry, whole=entry.size <= SMALL_BYTES)
         return folder
 
+    def verified(self, address: str) -> Path:
+        """The complete folder at ``address``. Raises RuntimeError if it is not there or any file of it has changed."""
+        folder = self._local(address)
+        if folder is None:
+            raise RuntimeError(f"{address}: not in {self.address}: must be complete: run the study again")
+        for name, entry in self._manifest(folder, address).files.items():
+            require_intact(folder / name, entry)
+        return folder
+
+    def manifest(self, address: str) -> Manifest | None:
+        """What the complete result at ``address`` consists of, or None."""
+        content = self.objects.read(manifest_name(address))
+        return None if content is None else read_manifest(content, address, f"{self.address}/stages/{address}")
+
+    @abstractmethod
     def has(self, address: str) -> bool:
-        """Is there a complete folder at ``address``, sound or damaged?"""
-        return (self._complete(address) / MANIFEST).is_file()
+        """Is there a complete result at ``address``, sound or damaged?"""
 
+    @abstractmethod
     def started(self, address: str) -> Path | None:
-        """The folder at ``address``, complete or not; None if nobody has begun it."""
-        folder = self._complete(address)
-        return next((path for path in (folder, folder.with_suffix(".partial")) if path.is_dir()), None)
+        """A folder with what can be read at ``address``, complete or not; None if nobody has begun it."""
 
+    @abstractmethod
     def workspace(self, address: str) -> Path:
-        """The folder in which ``address`` is made; what an interrupted maker left in it is still there."""
-        folder = self._complete(address).with_suffix(".partial")
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        """The folder in which ``address`` is made; what an interrupted maker kept is in it."""
 
-    def commit(self, address: str, origin: Mapping[str, Any]) -> Path:
+    @abstractmethod
+    def keep(self, address: str) -> None:
+        """What is in the workspace of ``address`` now outlives this machine."""
+
+    @abstractmethod
+    def commit(self, address: str, origin: Mapping[str, Any], cost: Cost | None = None) -> Path:
         """Make the workspace of ``address`` its complete folder, in one step; ``origin`` says what it was made from."""
-        workspace, folder = self.workspace(address), self._complete(address)
-        files = {path.name: _describe(path) for path in sorted(workspace.glob("[!.]*")) if path.name != MANIFEST}
-        write_json(workspace / MANIFEST, {"address": address, "origin": dict(origin), "files": files})
-        try:
-            workspace.rename(folder)
-        except OSError:
-            # Somebody who took our lease over was faster: equal address, equal content.
-            if self.find(address) is None:
-                raise
-            shutil.rmtree(workspace)
-        # Last, so that whoever is killed on the way here can be resumed.
-        _remove_hidden(folder)
-        return folder
 
+    @abstractmethod
     def give_up(self, address: str) -> None:
         """Remove from the workspace of ``address`` what it would have been resumed from; its history stays."""
-        _remove_hidden(self.workspace(address))
-
-    def verify(self, address: str) -> None:
-        """Raise RuntimeError naming the first file of ``address`` whose content is not what was committed."""
-        folder = self.find(address)
-        if folder is None:
-            raise RuntimeError(f"{address}: not in {self.root}: must be complete: run the study again")
-        for name, entry in _files(folder).items():
-            if _sha256(folder / name) != entry["sha256"]:
-                raise RuntimeError(f"{folder / name}: damaged: SHA-256 differs: remove {folder} and run again")
 
     def try_lease(self, name: str) -> Lease | None:
         """The right to make ``name``, or None while somebody alive has it."""
-        return try_lease(self.root / "leases" / name)
+        return lease.try_lease(self.objects, f"leases/{name}")
 
     def lease_holder(self, name: str) -> str | None:
         """Who makes ``name`` now, for a person to read; None if nobody does."""
-        return holder(self.root / "leases" / name)
+        return lease.holder(self.objects, f"leases/{name}")
 
-    def study_folder(self, identity: str) -> Path:
-        """Where a study's records are or will be."""
-        return self.root / "studies" / identity
+    def read_json(self, name: str) -> Any:
+        """The document called ``name``, or None. Raises RuntimeError if it is no JSON."""
+        content = self.objects.read(name)
+        try:
+            return None if content is None else json.loads(content)
+        except ValueError as error:
+            where = f"{self.address}/{name}"
+            raise RuntimeError(f"{where}: {error}: damaged: must be JSON: remove it and run again") from error
 
-    def _complete(self, address: str) -> Path:
-        return self.root / "stages" / address
+    def write_json(self, name: str, document: object) -> None:
+        """The document called ``name`` is ``document``, in one step."""
+        self.objects.write(name, json.dumps(document, indent=1).encode() + b"\n")
 
+    @abstractmethod
+    def _local(self, address: str) -> Path | None:
+        """The folder of the complete result on this machine, unchecked; None if there is no such result."""
 
-def open_store(address: str) -> Store:
-    """The store at a path. Raises ValueError for an address that is not one."""
-    if "://" in address:
-        raise ValueError(f"--store {address}: only a folder is supported yet: give a path that all nodes share")
-    return Store(address)
-
-
-def write_json(path: Path, document: object) -> None:
-    """Write ``document`` so that a reader sees the old file or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    temporary.write_text(json.dumps(document, indent=1) + "\n")
-    temporary.replace(path)
-
-
-def _remove_hidden(folder: Path) -> None:
-    for path in folder.glob(".*"):
-        path.unlink(missing_ok=True)
-
-
-def _files(folder: Path) -> dict[str, dict[str, Any]]:
-    try:
-        files: dict[str, dict[str, Any]] = json.loads((folder / MANIFEST).read_text())["files"]
-    except (ValueError, LookupError, TypeError) as error:
+    def _manifest(self, folder: Path, address: str) -> Manifest:
         path = folder / MANIFEST
-        raise RuntimeError(f"{path}: damaged: must list the files: remove {folder} and run again") from error
-    return files
+        return read_manifest(path.read_bytes(), address, str(path))
 
 
-def _describe(path: Path) -> dict[str, Any]:
-    return {"size": path.stat().st_size, "sha256": _sha256(path)}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def manifest_name(address: str) -> str:
+    """The name of the manifest of ``address``."""
+    return f"stages/{address}/{MANIFEST}"

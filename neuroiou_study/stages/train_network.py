@@ -6,25 +6,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from neuroiou_study.core.data.dataset import Split
 from neuroiou_study.core.data.loading import Loader
 from neuroiou_study.core.metrics import mean_iou
+from neuroiou_study.core.random_state import random_state, restore_random_state
 from neuroiou_study.core.reduction import SegmentationLoss
 from neuroiou_study.core.training import evaluate_counts, train_epoch
 from neuroiou_study.spec.training import PretrainSpec, TrainingSpec
 from neuroiou_study.spec.trial import TrialSpec
 from neuroiou_study.stages import build
-from neuroiou_study.stages.backend import Progress, Worker
+from neuroiou_study.stages.backend import Leaving, Progress, Worker
+from neuroiou_study.stages.checkpoint import load_checkpoint, save_checkpoint
+from neuroiou_study.stages.files import save_tensors, write_whole
 
 MODEL_FILE = "model.safetensors"
 HISTORY_FILE = "history.jsonl"
 SNAPSHOTS = "snapshot-*.safetensors"
-CHECKPOINT_FILE = ".checkpoint.pt"
-"""Hidden: the store keeps it for a resumption and removes it when the stage is complete."""
 
 Row = dict[str, float]
 
@@ -41,7 +41,8 @@ def train_network(
     """Train ``model`` and leave ``model.safetensors`` and ``history.jsonl`` in ``output``.
 
     ``history.jsonl`` has a row an epoch: ``epoch`` from 1, ``loss`` (mean of the steps), ``select_miou``. A checkpoint
-    found in ``output`` is continued, with its history reported again. Raises Pruned if the worker's listener asks.
+    that rank 0 finds in ``output`` is continued, with its history reported again. Raises Pruned if the worker's
+    listener asks, and Leaving, with a checkpoint of the last step, if a machine of the group must go.
     """
     training, select = (_loader(split, spec, worker) for split in ("train", "select"))
     loss_fn.to(worker.device).sum_over_workers = worker.sum
@@ -56,8 +57,15 @@ def train_network(
     augment = build.augment(spec.data.augment)
     for epoch in range(len(run.history) + 1, settings.epochs + 1):
         torch.manual_seed(_dropout_seed(spec.seed, epoch, worker))
-        batches = training.training_batches(settings.batch_size, seed=spec.seed, epoch=epoch, augment=augment)
-        loss = train_epoch(network, batches, loss_fn, optimizer, worker.device, schedule, settings.precision)
+        batches = training.training_batches(
+            settings.batch_size, seed=spec.seed, epoch=epoch, augment=augment, start=len(run.losses)
+        )
+        run.restore_random_numbers()  # after the loader, which takes one for each pass
+        loss = train_epoch(
+            *(network, batches, loss_fn, optimizer, worker.device, schedule, settings.precision),
+            losses=run.losses,
+            after_step=run.end_step,
+        )
         run.end_epoch(epoch, loss)
     run.finish()
 
@@ -76,20 +84,36 @@ class _Run:
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler
     history: list[Row] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    """Of the steps of the epoch that has begun: as many as there were."""
+    random: Tensor | None = None
+    """``(workers, bytes)``: where the random numbers of an epoch were when it was left."""
 
     def resume(self) -> None:
         """Continue what an interrupted maker left, if there is anything, and report its epochs again."""
-        path = self.output / CHECKPOINT_FILE
-        if path.is_file():
-            checkpoint: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+        # Read where the folder is; the others may run on machines without it.
+        checkpoint = self.worker.from_first(lambda: load_checkpoint(self.output))
+        if checkpoint is not None:
             for name, part in self._state().items():
                 part.load_state_dict(checkpoint[name])
-            self.history = checkpoint["history"]
-        # Also keeps the first worker from finishing, and removing the checkpoint, before the others have read it.
-        if self.worker.sum(torch.tensor(len(self.history))) != self.worker.shard.world_size * len(self.history):
-            raise RuntimeError(f"{path}: seen by some workers only: all nodes must share one store: check its mounts")
+            self.history, self.losses, self.random = (checkpoint[name] for name in ("history", "losses", "random"))
         for row in self.history:
             self._report(row)
+
+    def restore_random_numbers(self) -> None:
+        """Draw on from where an epoch was left in its midst; a worker that was not there draws from the beginning."""
+        rank = self.worker.shard.rank
+        if self.random is not None and rank < len(self.random):
+            restore_random_state(self.random[rank], self.worker.device)
+        self.random = None
+
+    def end_step(self) -> None:
+        """Leave, in every worker and with a checkpoint, if a machine of the group must."""
+        if self.worker.must_leave():
+            random = self._random_of_all()
+            # The others wait: a group ends as soon as one of its workers does.
+            self.worker.from_first(lambda: self._save(random))
+            raise Leaving(f"{self.stage}: epoch {len(self.history) + 1}, after step {len(self.losses)}")
 
     def end_epoch(self, epoch: int, loss: float) -> None:
         """Measure the network on ``select``, keep everything, report."""
@@ -97,10 +121,11 @@ class _Run:
         batch_size = selection_batch_size(self.spec, self.settings)
         score = mean_iou(count_images(self.model, self.select, batch_size, self.worker).sum(0))
         self.history.append({"epoch": epoch, "loss": loss, "select_miou": score})
+        self.losses = []
         if self.worker.is_first:
             if epoch in snapshot_epochs(self.settings):
-                _save_atomically(self.model, self.output / SNAPSHOTS.replace("*", f"{epoch:06d}"))
-            self._save_checkpoint()
+                save_tensors(_weights(self.model), self.output / SNAPSHOTS.replace("*", f"{epoch:06d}"))
+            self._save()
         self._report(self.history[-1])
 
     def finish(self) -> None:
@@ -108,7 +133,7 @@ class _Run:
         if self.worker.is_first:
             # Again: a maker that was killed between checkpoint and history had its last row in the checkpoint only.
             _write_history(self.output, self.history)
-            save_file(_weights(self.model), self.output / MODEL_FILE)
+            save_tensors(_weights(self.model), self.output / MODEL_FILE)
 
     def _report(self, row: Row) -> None:
         metrics = {name: value for name, value in row.items() if name != "epoch"}
@@ -117,12 +142,19 @@ class _Run:
     def _state(self) -> dict[str, Any]:
         return {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule}
 
-    def _save_checkpoint(self) -> None:
+    def _random_of_all(self) -> Tensor:
+        mine = random_state(self.worker.device)
+        states = torch.zeros(self.worker.shard.world_size, len(mine), dtype=mine.dtype)
+        states[self.worker.shard.rank] = mine
+        return self.worker.sum(states)
+
+    def _save(self, random: Tensor | None = None) -> None:
+        """Write a checkpoint, with ``random`` numbers if in the midst of an epoch, and see that it is kept."""
         states = {name: part.state_dict() for name, part in self._state().items()}
-        temporary = self.output / f".new{CHECKPOINT_FILE}"
-        torch.save({**states, "history": self.history}, temporary)
-        temporary.replace(self.output / CHECKPOINT_FILE)
+        position = {"history": self.history, "losses": self.losses, "random": random}
+        save_checkpoint(self.output, {**states, **position})
         _write_history(self.output, self.history)
+        self.worker.keep()
 
 
 def snapshot_epochs(settings: TrainingSpec) -> set[int]:
@@ -170,13 +202,6 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.contiguous() for name, value in model.state_dict().items()}
 
 
-def _save_atomically(model: nn.Module, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}")
-    save_file(_weights(model), temporary)
-    temporary.replace(path)
-
-
 def _write_history(output: Path, history: list[Row]) -> None:
-    temporary = output / f".{HISTORY_FILE}"
-    temporary.write_text("".join(json.dumps(row) + "\n" for row in history))
-    temporary.replace(output / HISTORY_FILE)
+    text = "".join(json.dumps(row) + "\n" for row in history)
+    write_whole(output / HISTORY_FILE, lambda temporary: temporary.write_text(text))

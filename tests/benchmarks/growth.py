@@ -18,8 +18,8 @@ import psutil
 
 from neuroiou_study.orchestrate.study import Where, run_study
 from neuroiou_study.spec import StudySpec
+from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.news import News
-from neuroiou_study.stages.store import Store
 from tests.benchmarks.figures import Figure
 
 TRIVIAL: dict[str, Any] = {
@@ -125,7 +125,7 @@ def _grow(trials: int) -> tuple[list[Sample], float]:
     with tempfile.TemporaryDirectory() as folder:
         meter = Meter(Path(folder))
         meter.start()
-        run_study(study, Store(folder), Where(tracking_uri=f"sqlite:///{folder}/mlflow.db"), _nobody)
+        run_study(study, FolderStore(folder), Where(tracking_uri=f"sqlite:///{folder}/mlflow.db"), _nobody)
         end = time.monotonic()
         meter.stop()
     last = next(sample for sample in meter.samples if sample.ended >= trials)

@@ -17,9 +17,9 @@ from neuroiou_study.orchestrate.study import Where, run_study
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.spec.budget import ResourcesSpec
 from neuroiou_study.stages.backend import LocalWorker
+from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.news import Begun, Ended, News
 from neuroiou_study.stages.pretrain import pretrain
-from neuroiou_study.stages.store import Store
 from tests.benchmarks.figures import Figure
 
 SMALL: dict[str, Any] = {
@@ -121,7 +121,7 @@ def _run(study: StudySpec) -> Timed:
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         begin = time.monotonic()
-        run_study(study, Store(folder), Where(tracking_uri=f"sqlite:///{folder}/mlflow.db"), clock)
+        run_study(study, FolderStore(folder), Where(tracking_uri=f"sqlite:///{folder}/mlflow.db"), clock)
         whole = time.monotonic() - begin
     return Timed(whole, clock.moments[-1] - clock.moments[0], sum(clock.seconds), len(clock.seconds))
 

@@ -16,9 +16,9 @@ from neuroiou_study.report.leaderboard import make_leaderboard
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.backend import Progress
 from neuroiou_study.stages.evaluate import read_metrics
+from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.news import Begun, Ended, Epoch, News
 from neuroiou_study.stages.records import StudyRecords, TrialRecord
-from neuroiou_study.stages.store import Store
 from neuroiou_study.stages.trial import needed
 from neuroiou_study.stages.val import confirmations
 from tests.orchestrate.tracked import Played, shown, tiny_study
@@ -63,18 +63,18 @@ class Driver:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudySpec, Store, Driver]:
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudySpec, FolderStore, Driver]:
     """A study that has run to its end."""
-    study, store, driver = make_study(), Store(tmp_path_factory.mktemp("ran")), Driver()
+    study, store, driver = make_study(), FolderStore(tmp_path_factory.mktemp("ran")), Driver()
     run_here(study, store, driver)
     return study, store, driver
 
 
-def confirmed(study: StudySpec, store: Store) -> dict[str, TrialRecord]:
+def confirmed(study: StudySpec, store: FolderStore) -> dict[str, TrialRecord]:
     return {record.assignment.name: record for record in StudyRecords(study, store).confirmations()}
 
 
-def test_every_candidate_is_run_on_every_fresh_seed(ran: tuple[StudySpec, Store, Driver]) -> None:
+def test_every_candidate_is_run_on_every_fresh_seed(ran: tuple[StudySpec, FolderStore, Driver]) -> None:
     study, store, driver = ran
     assert driver.begun == driver.ended == ["neuroiou-000", "ce-000", *NAMES]
     records = confirmed(study, store)
@@ -86,13 +86,13 @@ def test_every_candidate_is_run_on_every_fresh_seed(ran: tuple[StudySpec, Store,
         assert folder is not None and read_metrics(folder)["split"] == "val"
 
 
-def test_val_is_opened_for_the_confirmation_alone(ran: tuple[StudySpec, Store, Driver]) -> None:
+def test_val_is_opened_for_the_confirmation_alone(ran: tuple[StudySpec, FolderStore, Driver]) -> None:
     _, store, _ = ran
     splits = [read_metrics(folder)["split"] for folder in (store.root / "stages" / "evaluate").iterdir()]
     assert sorted(splits) == ["select"] * 2 + ["val"] * 4
 
 
-def test_each_fresh_seed_pretrains_once_for_all_arms(ran: tuple[StudySpec, Store, Driver]) -> None:
+def test_each_fresh_seed_pretrains_once_for_all_arms(ran: tuple[StudySpec, FolderStore, Driver]) -> None:
     _, store, driver = ran
     assert len(list((store.root / "stages" / "pretrain").iterdir())) == 3
     assert [epoch for epoch in driver.epochs if "pretrain 1" in epoch] == [
@@ -102,7 +102,7 @@ def test_each_fresh_seed_pretrains_once_for_all_arms(ran: tuple[StudySpec, Store
     ]
 
 
-def test_the_leaderboard_compares_what_was_confirmed(ran: tuple[StudySpec, Store, Driver]) -> None:
+def test_the_leaderboard_compares_what_was_confirmed(ran: tuple[StudySpec, FolderStore, Driver]) -> None:
     study, store, _ = ran
     board = make_leaderboard(study, store, list(StudyRecords(study, store)))
     learned = next(row for row in board.arms if row.arm == "neuroiou")
@@ -111,7 +111,7 @@ def test_the_leaderboard_compares_what_was_confirmed(ran: tuple[StudySpec, Store
     assert {each.measure for each in learned.comparisons} >= {"miou", "miou_without_background", "triangle"}
 
 
-def test_a_second_run_does_nothing(ran: tuple[StudySpec, Store, Driver]) -> None:
+def test_a_second_run_does_nothing(ran: tuple[StudySpec, FolderStore, Driver]) -> None:
     study, store, _ = ran
     before, driver = files(store.root / "stages"), Driver()
     records = confirmed(study, store)
@@ -120,7 +120,9 @@ def test_a_second_run_does_nothing(ran: tuple[StudySpec, Store, Driver]) -> None
     assert files(store.root / "stages") == before and confirmed(study, store) == records
 
 
-def test_more_seeds_are_added_to_those_that_are_there(ran: tuple[StudySpec, Store, Driver], tmp_path: Path) -> None:
+def test_more_seeds_are_added_to_those_that_are_there(
+    ran: tuple[StudySpec, FolderStore, Driver], tmp_path: Path
+) -> None:
     study, store, _ = ran
     more = make_study(confirm={**CONFIRM, "seeds": 3})
     assert more.identity == study.identity
@@ -133,9 +135,9 @@ def test_more_seeds_are_added_to_those_that_are_there(ran: tuple[StudySpec, Stor
 
 @pytest.mark.parametrize("stage", ["pretrain", "finetune"])
 def test_a_driver_killed_in_the_middle_is_continued(
-    ran: tuple[StudySpec, Store, Driver], tmp_path: Path, stage: str
+    ran: tuple[StudySpec, FolderStore, Driver], tmp_path: Path, stage: str
 ) -> None:
-    study, store = make_study(), Store(tmp_path / "store")
+    study, store = make_study(), FolderStore(tmp_path / "store")
 
     def in_the_second_seed(news: News) -> bool:
         if not isinstance(news, Epoch) or news.assignment is None:
@@ -157,7 +159,7 @@ def _without_seconds(records: dict[str, TrialRecord]) -> dict[str, TrialRecord]:
 
 
 def test_a_confirmation_is_never_stopped_and_one_without_a_record_has_failed(tmp_path: Path) -> None:
-    study, store = make_study(), Store(tmp_path)
+    study, store = make_study(), FolderStore(tmp_path)
     run_here(make_study(confirm=None), store, Driver())
     agenda = Confirmation(study, store)
     first = agenda.next()
@@ -173,7 +175,7 @@ def test_a_confirmation_is_never_stopped_and_one_without_a_record_has_failed(tmp
 
 
 def test_a_postponed_confirmation_comes_back(tmp_path: Path) -> None:
-    study, store = make_study(), Store(tmp_path)
+    study, store = make_study(), FolderStore(tmp_path)
     run_here(make_study(confirm=None), store, Driver())
     agenda = Confirmation(study, store)
     first = agenda.next()
@@ -192,14 +194,15 @@ def test_a_postponed_confirmation_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_gated_trial_is_pruned_for_the_sampler(tmp_path: Path) -> None:
-    study, store, driver = make_study(gate={"min_r2": 1.0}, budget={"max_trials": 2}), Store(tmp_path), Driver()
+    study, store, driver = make_study(gate={"min_r2": 1.0}, budget={"max_trials": 2}), FolderStore(tmp_path), Driver()
     run_here(study, store, driver)
     states = {record.assignment.name: record.state for record in StudyRecords(study, store)}
     gated = [name for name, state in states.items() if state == "gated"]
     assert gated == [f"neuroiou-{number:03d}" for number in range(6)]  # three times as many as it may train
     assert states["ce-000"] == states["ce-001"] == "complete"
-    storage = JournalStorage(JournalFileBackend(str(StudyRecords(study, store).folder / "optuna.log")))
-    trials = optuna.load_study(study_name="neuroiou", storage=storage).trials
+    storage = JournalStorage(JournalFileBackend(str(store.root / StudyRecords(study, store).folder / "optuna.log")))
+    (name,) = [each for each in optuna.get_all_study_names(storage) if "/neuroiou/" in each]
+    trials = optuna.load_study(study_name=name, storage=storage).trials
     assert [(trial.state, trial.values) for trial in trials] == [(TrialState.PRUNED, None)] * 6
     assert {name.rpartition("-")[0] for name in confirmed(study, store)} in ({"ce-000"}, {"ce-001"})
 
@@ -209,7 +212,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory, fresh_database: Path) -> P
     """A study that has been run with MLflow beside it."""
     study, folder = make_study(), tmp_path_factory.mktemp("tracked")
     (folder / "mlflow.db").write_bytes(fresh_database.read_bytes())
-    store = Store(folder / "store")
+    store = FolderStore(folder / "store")
     records = run_study(study, store, Where("local", None, f"sqlite:///{folder / 'mlflow.db'}"), Driver())
     return Played(study, store, [], records)
 

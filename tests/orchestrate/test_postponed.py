@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 
 from neuroiou_study.orchestrate.search import Search
+from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.news import Begun, Epoch, Postponed
 from neuroiou_study.stages.records import StudyRecords
-from neuroiou_study.stages.store import Store
 from neuroiou_study.stages.trial import needed
 from tests.orchestrate.test_search import end, epoch, handed_out, make_study, play
 
 
 def test_a_postponed_trial_comes_back_once_what_it_needs_is_not_being_made(tmp_path: Path) -> None:
-    study, store = make_study(), Store(tmp_path)
+    study, store = make_study(), FolderStore(tmp_path)
     search = Search(study, store)
     maker, waiting = handed_out(search), handed_out(search)
     with store.try_lease(needed(study, waiting)[0]) or pytest.fail():
@@ -33,7 +33,7 @@ def test_a_postponed_trial_comes_back_once_what_it_needs_is_not_being_made(tmp_p
 
 
 def test_a_search_is_over_when_the_last_postponed_trial_has_ended(tmp_path: Path) -> None:
-    study, store = make_study(), Store(tmp_path)
+    study, store = make_study(), FolderStore(tmp_path)
     search = Search(study, store)
     waiting = handed_out(search)
     making = store.try_lease(needed(study, waiting)[0])
@@ -47,7 +47,7 @@ def test_a_search_is_over_when_the_last_postponed_trial_has_ended(tmp_path: Path
 
 
 def test_no_further_trial_is_chosen_while_many_wait(tmp_path: Path) -> None:
-    study, store = make_study(), Store(tmp_path)
+    study, store = make_study(), FolderStore(tmp_path)
     search = Search(study, store)
     runs = handed_out(search)
     with store.try_lease(needed(study, runs)[0]) or pytest.fail():
@@ -63,7 +63,7 @@ def test_no_further_trial_is_chosen_while_many_wait(tmp_path: Path) -> None:
 
 
 def test_a_dead_drivers_postponed_trial_is_handed_out_again(tmp_path: Path) -> None:
-    study, store = make_study(), Store(tmp_path)
+    study, store = make_study(), FolderStore(tmp_path)
     dead = Search(study, store)
     waiting = handed_out(dead)
     with store.try_lease(needed(study, waiting)[0]) or pytest.fail():

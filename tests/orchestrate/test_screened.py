@@ -11,10 +11,10 @@ from neuroiou_study.orchestrate.search import Search
 from neuroiou_study.orchestrate.study import run_here
 from neuroiou_study.report.status import stage_rows
 from neuroiou_study.spec import StudySpec
+from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.news import Epoch, News
 from neuroiou_study.stages.records import Assignment, StudyRecords
 from neuroiou_study.stages.screen import find_screening
-from neuroiou_study.stages.store import Store, write_json
 from tests.orchestrate.test_search import end, make_study, play
 from tests.studies import TINY
 
@@ -27,7 +27,7 @@ def screened_study(**changes: Any) -> StudySpec:
     return make_study(**{"search": search, "screen": SCREEN, "budget": {"max_trials": 5}, **changes})
 
 
-def record_screening(study: StudySpec, store: Store, passed: int = 3) -> None:
+def record_screening(study: StudySpec, store: FolderStore, passed: int = 3) -> None:
     """As if three surrogates had been screened, with the depths of :data:`DEPTHS` from the best on."""
     StudyRecords(study, store).begin()
     surrogates = [
@@ -40,10 +40,8 @@ def record_screening(study: StudySpec, store: Store, passed: int = 3) -> None:
         }
         for place, depth in enumerate(DEPTHS)
     ]
-    folder = store.study_folder(study.identity) / "screening"
-    folder.mkdir(exist_ok=True)
     document = {"arm": "neuroiou", "measure": "gradient_cosine", "seeds": [0], "surrogates": surrogates}
-    write_json(folder / "neuroiou.json", document)
+    store.write_json(f"studies/{study.identity}/screening/neuroiou.json", document)
 
 
 def depths(played: list[Assignment]) -> list[object]:
@@ -51,7 +49,7 @@ def depths(played: list[Assignment]) -> list[object]:
 
 
 def test_trials_go_round_the_surrogates_that_were_sent(tmp_path: Path) -> None:
-    study, store = screened_study(), Store(tmp_path)
+    study, store = screened_study(), FolderStore(tmp_path)
     record_screening(study, store)
     played = play(study, store, Search(study, store))
     assert depths(played) == [3, 1, 3, 1, 3]
@@ -60,13 +58,13 @@ def test_trials_go_round_the_surrogates_that_were_sent(tmp_path: Path) -> None:
 
 
 def test_surrogates_that_missed_the_gate_are_not_sent(tmp_path: Path) -> None:
-    study, store = screened_study(), Store(tmp_path)
+    study, store = screened_study(), FolderStore(tmp_path)
     record_screening(study, store, passed=1)
     assert depths(play(study, store, Search(study, store))) == [3] * 5
 
 
 def test_more_trials_go_on_with_the_next_surrogate(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = FolderStore(tmp_path)
     study = screened_study(screen={"surrogates": 4}, budget={"max_trials": 2})
     record_screening(study, store)
     assert depths(play(study, store, Search(study, store))) == [3, 1]
@@ -76,16 +74,16 @@ def test_more_trials_go_on_with_the_next_surrogate(tmp_path: Path) -> None:
 
 
 def test_controls_are_searched_as_ever(tmp_path: Path) -> None:
-    study, store = screened_study(), Store(tmp_path)
+    study, store = screened_study(), FolderStore(tmp_path)
     record_screening(study, store)
     played = [each for each in play(study, store, Search(study, store)) if each.arm == "ce"]
     plain = make_study(search=study.model_dump()["search"], budget={"max_trials": 5})
-    expected = play(plain, Store(tmp_path / "plain"), Search(plain, Store(tmp_path / "plain")))
+    expected = play(plain, FolderStore(tmp_path / "plain"), Search(plain, FolderStore(tmp_path / "plain")))
     assert [each.values for each in played] == [each.values for each in expected if each.arm == "ce"]
 
 
 def test_a_restart_hands_out_what_was_running_and_enqueues_nothing_twice(tmp_path: Path) -> None:
-    study, store = screened_study(controls={}), Store(tmp_path)
+    study, store = screened_study(controls={}), FolderStore(tmp_path)
     record_screening(study, store)
     dead = Search(study, store)
     first, running = dead.next(), dead.next()
@@ -99,7 +97,7 @@ def test_a_restart_hands_out_what_was_running_and_enqueues_nothing_twice(tmp_pat
 
 
 def test_a_trial_that_a_dead_driver_enqueued_is_the_next(tmp_path: Path) -> None:
-    study, store = screened_study(controls={}), Store(tmp_path)
+    study, store = screened_study(controls={}), FolderStore(tmp_path)
     record_screening(study, store)
     search = Search(study, store)
     enqueue_screened(study, store, "neuroiou", search._arms["neuroiou"].study)  # and then it died
@@ -109,14 +107,14 @@ def test_a_trial_that_a_dead_driver_enqueued_is_the_next(tmp_path: Path) -> None
 
 
 def test_a_search_before_its_screening_is_refused(tmp_path: Path) -> None:
-    study, store = screened_study(), Store(tmp_path)
+    study, store = screened_study(), FolderStore(tmp_path)
     with pytest.raises(RuntimeError, match=r"neuroiou: not screened in .*: run the study again"):
         Search(study, store).next()
 
 
 def test_an_arm_that_is_not_screened_is_left_alone(tmp_path: Path) -> None:
     study, optuna_study = screened_study(), optuna.create_study()
-    enqueue_screened(study, Store(tmp_path), "ce", optuna_study)
+    enqueue_screened(study, FolderStore(tmp_path), "ce", optuna_study)
     assert optuna_study.get_trials() == []
 
 
@@ -129,7 +127,7 @@ def test_a_study_screens_fine_tunes_and_confirms_in_one_run(tmp_path: Path) -> N
         variants={"hinge": {"fit_surrogate.inputs": "hinge3"}},
         confirm={"seeds": 1},
     )
-    store, news = Store(tmp_path), list[News]()
+    store, news = FolderStore(tmp_path), list[News]()
     run_here(study, store, news.append)
     records = list(StudyRecords(study, store))
     assert [record.state for record in records] == ["complete"] * 9

@@ -8,9 +8,9 @@ import pytest
 from neuroiou_study.orchestrate.search import Search
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.backend import Progress
+from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.news import Begun, Ended, Epoch
 from neuroiou_study.stages.records import Assignment, StudyRecords, TrialRecord
-from neuroiou_study.stages.store import Store
 from tests.studies import TINY
 
 EPOCHS = 3
@@ -24,12 +24,12 @@ def epoch(number: int, score: float, seed: int = 0, stage: str = "finetune") -> 
     return Progress(stage, seed, number, EPOCHS, {"select_miou": score, "loss": 1.0})
 
 
-def end(study: StudySpec, store: Store, assignment: Assignment, score: float, state: str = "complete") -> None:
+def end(study: StudySpec, store: FolderStore, assignment: Assignment, score: float, state: str = "complete") -> None:
     record = {"state": state, "score": score, "error": None, "seconds": 1.0, "runs": []}
     StudyRecords(study, store).write(TrialRecord.model_validate({"assignment": assignment.model_dump(), **record}))
 
 
-def play(study: StudySpec, store: Store, search: Search) -> list[Assignment]:
+def play(study: StudySpec, store: FolderStore, search: Search) -> list[Assignment]:
     """Hand out and end everything that is left."""
     played = []
     while (assignment := search.next()) is not None:
@@ -46,14 +46,14 @@ def handed_out(search: Search) -> Assignment:
 
 
 def test_arms_advance_together_and_get_equal_budgets(tmp_path: Path) -> None:
-    study, store = make_study(), Store(tmp_path)
+    study, store = make_study(), FolderStore(tmp_path)
     played = play(study, store, Search(study, store))
     assert [assignment.arm for assignment in played] == ["neuroiou", "ce", "soft_iou"] * 3
     assert [assignment.number for assignment in played] == [0] * 3 + [1] * 3 + [2] * 3
 
 
 def test_first_trial_of_every_arm_is_the_file_itself(tmp_path: Path) -> None:
-    study, store = make_study(), Store(tmp_path)
+    study, store = make_study(), FolderStore(tmp_path)
     search = Search(study, store)
     first = {assignment.arm: assignment.values for assignment in (search.next(), search.next()) if assignment}
     assert first["neuroiou"] == {"fit_surrogate.depth": 2, "fit_surrogate.inputs": "prob3", "finetune.lr": 1e-3}
@@ -62,13 +62,13 @@ def test_first_trial_of_every_arm_is_the_file_itself(tmp_path: Path) -> None:
 
 def test_a_base_outside_the_ranges_is_not_tried(tmp_path: Path) -> None:
     study = make_study(search={"finetune.lr": {"float": [2e-3, 1e-2]}})
-    first = Search(study, Store(tmp_path)).next()
+    first = Search(study, FolderStore(tmp_path)).next()
     assert first is not None
     assert 2e-3 <= float(first.values["finetune.lr"]) <= 1e-2
 
 
 def test_values_stay_inside_their_ranges_and_vary(tmp_path: Path) -> None:
-    study, store = make_study(budget={"max_trials": 12}), Store(tmp_path)
+    study, store = make_study(budget={"max_trials": 12}), FolderStore(tmp_path)
     played = [each.values for each in play(study, store, Search(study, store)) if each.arm == "neuroiou"]
     assert all(study.search[name].contains(value) for values in played for name, value in values.items())
     assert {values["fit_surrogate.inputs"] for values in played} == {"prob3", "hinge3"}
@@ -77,7 +77,7 @@ def test_values_stay_inside_their_ranges_and_vary(tmp_path: Path) -> None:
 
 def test_equal_search_seeds_draw_equal_values(tmp_path: Path) -> None:
     def drawn(name: str, seed: int) -> list[dict[str, object]]:
-        study, store = make_study(search_seed=seed), Store(tmp_path / name)
+        study, store = make_study(search_seed=seed), FolderStore(tmp_path / name)
         return [dict(each.values) for each in play(study, store, Search(study, store))]
 
     assert drawn("a", 1) == drawn("b", 1)
@@ -85,12 +85,12 @@ def test_equal_search_seeds_draw_equal_values(tmp_path: Path) -> None:
 
 
 def test_an_arm_without_ranges_has_one_trial(tmp_path: Path) -> None:
-    study, store = make_study(search={"fit_surrogate.depth": {"int": [1, 3]}}), Store(tmp_path)
+    study, store = make_study(search={"fit_surrogate.depth": {"int": [1, 3]}}), FolderStore(tmp_path)
     played = play(study, store, Search(study, store))
     assert [assignment.arm for assignment in played].count("ce") == 1
 
 
-def gate_all(study: StudySpec, store: Store, search: Search, number: int) -> list[str]:
+def gate_all(study: StudySpec, store: FolderStore, search: Search, number: int) -> list[str]:
     """Hand out everything; the first ``number`` trials of the surrogate's arm are gated, all others complete."""
     names = []
     while (assignment := search.next()) is not None:
@@ -103,7 +103,7 @@ def gate_all(study: StudySpec, store: Store, search: Search, number: int) -> lis
 
 @pytest.mark.parametrize(("number", "begun"), [(0, 3), (2, 5), (6, 9), (9, 9), (99, 9)])
 def test_a_gated_trial_is_replaced_but_not_for_ever(tmp_path: Path, number: int, begun: int) -> None:
-    study, store = make_study(), Store(tmp_path)
+    study, store = make_study(), FolderStore(tmp_path)
     names = gate_all(study, store, Search(study, store), number)
     assert [name for name in names if name.startswith("neuroiou")] == [f"neuroiou-{n:03d}" for n in range(begun)]
     assert sum(name.startswith("ce") for name in names) == 3
@@ -111,7 +111,7 @@ def test_a_gated_trial_is_replaced_but_not_for_ever(tmp_path: Path, number: int,
 
 
 def test_a_pruned_trial_is_not_replaced(tmp_path: Path) -> None:
-    study, store = make_study(controls={}), Store(tmp_path)
+    study, store = make_study(controls={}), FolderStore(tmp_path)
     search, names = Search(study, store), []
     while (assignment := search.next()) is not None:
         names.append(assignment.name)
@@ -122,7 +122,7 @@ def test_a_pruned_trial_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_a_variant_is_an_arm_of_its_own_with_its_own_values(tmp_path: Path) -> None:
-    study, store = make_study(variants={"hinge": {"fit_surrogate.inputs": "hinge6"}}), Store(tmp_path)
+    study, store = make_study(variants={"hinge": {"fit_surrogate.inputs": "hinge6"}}), FolderStore(tmp_path)
     played = play(study, store, Search(study, store))
     assert [assignment.arm for assignment in played] == ["neuroiou", "hinge", "ce", "soft_iou"] * 3
     variant = [assignment for assignment in played if assignment.arm == "hinge"]
@@ -132,7 +132,7 @@ def test_a_variant_is_an_arm_of_its_own_with_its_own_values(tmp_path: Path) -> N
 
 
 def test_more_trials_extend_a_study_and_keep_its_history(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = FolderStore(tmp_path)
     first = play(make_study(), store, Search(make_study(), store))
     longer = make_study(budget={"max_trials": 5})
     second = play(longer, store, Search(longer, store))
@@ -143,7 +143,7 @@ def test_more_trials_extend_a_study_and_keep_its_history(tmp_path: Path) -> None
 
 
 def test_a_dead_drivers_trials_are_handed_out_again_first(tmp_path: Path) -> None:
-    study, store = make_study(), Store(tmp_path)
+    study, store = make_study(), FolderStore(tmp_path)
     dead = Search(study, store)
     begun = [dead.next(), dead.next()]
     taken = Search(study, store)
@@ -154,7 +154,7 @@ def test_a_dead_drivers_trials_are_handed_out_again_first(tmp_path: Path) -> Non
 
 
 def test_a_trial_that_ended_untold_is_told_and_not_run_again(tmp_path: Path) -> None:
-    study, store = make_study(), Store(tmp_path)
+    study, store = make_study(), FolderStore(tmp_path)
     dead = Search(study, store)
     assignment = dead.next()
     assert assignment is not None
@@ -167,7 +167,7 @@ def test_a_trial_that_ended_untold_is_told_and_not_run_again(tmp_path: Path) -> 
 
 
 def test_a_trial_without_a_record_has_failed(tmp_path: Path) -> None:
-    study, store = make_study(), Store(tmp_path)
+    study, store = make_study(), FolderStore(tmp_path)
     search = Search(study, store)
     assignment = search.next()
     assert assignment is not None
@@ -179,7 +179,7 @@ def test_a_trial_without_a_record_has_failed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pruner", [{"name": "median", "startup_trials": 2, "warmup_epochs": 0}])
 def test_a_trial_below_the_median_is_stopped(tmp_path: Path, pruner: dict[str, Any]) -> None:
-    study, store = make_study(pruner=pruner, budget={"max_trials": 6}), Store(tmp_path)
+    study, store = make_study(pruner=pruner, budget={"max_trials": 6}), FolderStore(tmp_path)
     search = Search(study, store)
     for score in (0.5, 0.6):
         assert not any(report_all(search, score))
@@ -190,7 +190,7 @@ def test_a_trial_below_the_median_is_stopped(tmp_path: Path, pruner: dict[str, A
 
 def test_no_trial_is_stopped_at_its_last_epoch(tmp_path: Path) -> None:
     pruner = {"name": "median", "startup_trials": 0, "warmup_epochs": 0}
-    study, store = make_study(pruner=pruner, budget={"max_trials": 6}), Store(tmp_path)
+    study, store = make_study(pruner=pruner, budget={"max_trials": 6}), FolderStore(tmp_path)
     search = Search(study, store)
     report_all(search, 0.9)
     _end_round(study, store, search)
@@ -199,14 +199,14 @@ def test_no_trial_is_stopped_at_its_last_epoch(tmp_path: Path) -> None:
 
 
 def test_pretraining_is_heard_and_never_stopped(tmp_path: Path) -> None:
-    search = Search(make_study(), Store(tmp_path))
+    search = Search(make_study(), FolderStore(tmp_path))
     assert search.report(None, epoch(1, 0.0, stage="pretrain")) is False
     assert [type(item) for item in search.news()] == [Epoch]
     assert search.news() == []
 
 
 def test_seeds_are_steps_of_one_trial(tmp_path: Path) -> None:
-    study, store = make_study(seeds=[3, 5]), Store(tmp_path)
+    study, store = make_study(seeds=[3, 5]), FolderStore(tmp_path)
     search = Search(study, store)
     assignment = search.next()
     for seed in study.seeds:
@@ -218,7 +218,7 @@ def test_seeds_are_steps_of_one_trial(tmp_path: Path) -> None:
 
 
 def test_a_search_is_not_over_while_a_trial_may_still_be_gated(tmp_path: Path) -> None:
-    study, store = make_study(controls={}, budget={"max_trials": 1}), Store(tmp_path)
+    study, store = make_study(controls={}, budget={"max_trials": 1}), FolderStore(tmp_path)
     search = Search(study, store)
     last = handed_out(search)
     assert search.next() is None and not search.is_over()
@@ -228,15 +228,15 @@ def test_a_search_is_not_over_while_a_trial_may_still_be_gated(tmp_path: Path) -
 
 
 def test_hours_that_are_used_up_start_no_trial(tmp_path: Path) -> None:
-    study, store = make_study(budget={"max_trials": 3, "max_hours": 1e-9}), Store(tmp_path)
+    study, store = make_study(budget={"max_trials": 3, "max_hours": 1e-9}), FolderStore(tmp_path)
     assert Search(study, store).next() is None
 
 
 def test_elapsed_time_survives_a_restart(tmp_path: Path) -> None:
-    study, store = make_study(), Store(tmp_path)
+    study, store = make_study(), FolderStore(tmp_path)
     search = Search(study, store)
     play(study, store, search)
-    (StudyRecords(study, store).folder / "elapsed.json").write_text("100.0")
+    store.write_json(f"studies/{study.identity}/elapsed.json", 100.0)
     assert Search(study, store).elapsed_seconds >= 100
 
 
@@ -248,7 +248,7 @@ def report_all(search: Search, score: float) -> list[bool]:
     return [search.report(assignment, epoch(number, score)) for number in range(1, EPOCHS + 1)]
 
 
-def _end_round(study: StudySpec, store: Store, search: Search) -> None:
+def _end_round(study: StudySpec, store: FolderStore, search: Search) -> None:
     """End whatever runs, and the other arms' trials of this round."""
     begun = {item.assignment.name: item.assignment for item in search.news() if isinstance(item, Begun)}
     for _ in study.controls:
@@ -261,7 +261,7 @@ def _end_round(study: StudySpec, store: Store, search: Search) -> None:
     search.news()
 
 
-def _next_of(study: StudySpec, store: Store, search: Search, arm: str) -> Assignment:
+def _next_of(study: StudySpec, store: FolderStore, search: Search, arm: str) -> Assignment:
     assignment = search.next()
     assert assignment is not None
     assert assignment.arm == arm

@@ -11,8 +11,8 @@ from mlflow import MlflowClient
 
 from neuroiou_study.orchestrate.tracking import Tracker, sync
 from neuroiou_study.stages.backend import LocalWorker, Progress
+from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.records import Assignment, StudyRecords
-from neuroiou_study.stages.store import Store
 from neuroiou_study.stages.trial import run_trial
 from neuroiou_study.stages.val import run_finals
 from tests.orchestrate.tracked import (
@@ -118,10 +118,10 @@ import logging, sys
 from neuroiou_study.orchestrate.tracking import Tracker
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.records import StudyRecords
-from neuroiou_study.stages.store import Store
+from neuroiou_study.stages.folder_store import FolderStore
 
 levels = {name: logging.getLogger(name).level for name in ("mlflow", "alembic", "urllib3.connectionpool")}
-study, store = StudySpec.model_validate_json(sys.argv[1]), Store(sys.argv[2])
+study, store = StudySpec.model_validate_json(sys.argv[1]), FolderStore(sys.argv[2])
 Tracker(study, store, sys.argv[3]).conclude(list(StudyRecords(study, store)))
 assert {name: logging.getLogger(name).level for name in levels} == levels
 assert (logging.root.level, logging.root.handlers) == (logging.WARNING, [])
@@ -159,7 +159,7 @@ def test_a_run_that_was_made_with_other_values_is_replaced(one: Played, uri: str
 
 
 def test_val_is_shown_although_it_is_opened_after_the_trial_has_ended(uri: str, tmp_path: Path) -> None:
-    study, store = tiny_study(), Store(tmp_path / "store")
+    study, store = tiny_study(), FolderStore(tmp_path / "store")
     tracker, assignment = Tracker(study, store, uri), Assignment(arm="ce", number=0, values={})
     run_trial(study, assignment, store, LocalWorker())
     records = list(StudyRecords(study, store))

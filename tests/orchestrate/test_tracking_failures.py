@@ -12,8 +12,8 @@ import pytest
 
 from neuroiou_study.orchestrate import tracking
 from neuroiou_study.orchestrate.tracking import Tracker, sync
+from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.records import SeedRun
-from neuroiou_study.stages.store import Store
 from tests.orchestrate.tracked import CONTROL, FAILED, PRUNED, SURROGATE, Played, shown, tell, tiny_study
 
 
@@ -24,7 +24,7 @@ def test_a_uri_that_cannot_work_is_refused(wrong: str, tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"--tracking-uri: .*: must be http\(s\)://… or sqlite:////.*: change it"
     ) as caught:
-        Tracker(tiny_study(), Store(tmp_path), wrong)
+        Tracker(tiny_study(), FolderStore(tmp_path), wrong)
     assert "secret" not in str(caught.value)
 
 

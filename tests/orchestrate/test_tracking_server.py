@@ -1,17 +1,13 @@
 """Tracking against a real MLflow server, one that dies and one that hangs."""
 
-import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -22,72 +18,29 @@ import torch
 from neuroiou_study.core.surrogate import Surrogate
 from neuroiou_study.orchestrate.tracking import Tracker, sync
 from neuroiou_study.stages.backend import Progress
+from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.records import Assignment, SeedRun, TrialRecord
-from neuroiou_study.stages.store import Store
 from tests.orchestrate.tracked import CONTROL, SURROGATE, Played, Shown, shown, tell, tiny_study
-
-
-@dataclass
-class Server:
-    """``mlflow server`` in ``folder``; may be killed and started again."""
-
-    folder: Path
-    port: int
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def uri(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(self.port)]
-        command += ["--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}"]
-        command += ["--artifacts-destination", str(self.folder / "artifacts")]
-        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-        self._wait()
-
-    def signal(self, number: signal.Signals) -> None:
-        """To the server and its workers: they are a process group of their own."""
-        assert self.process is not None
-        os.killpg(self.process.pid, number)
-        if number == signal.SIGKILL:
-            self.process.wait()
-
-    def _wait(self) -> None:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            try:
-                with urllib.request.urlopen(f"{self.uri}/health", timeout=5):
-                    return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.1)
-        raise RuntimeError((self.folder / "log").read_text())
+from tests.servers.mlflow import MlflowServer, mlflow_server
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, fresh_database: Path) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory, fresh_database: Path) -> Iterator[MlflowServer]:
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(fresh_database, folder / "mlflow.db")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = int(listener.getsockname()[1])
-    server = Server(folder, port)
-    server.start()
-    yield server
-    server.signal(signal.SIGKILL)
+    with mlflow_server(f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts")) as server:
+        yield server
 
 
 def test_a_server_that_is_killed_and_comes_back_loses_nothing(
-    one: Played, view: Shown, server: Server, monkeypatch: pytest.MonkeyPatch
+    one: Played, view: Shown, server: MlflowServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tracker = Tracker(one.study, one.store, server.uri)
     # Until the first epoch of the surrogate trial's fine-tuning is seen.
     first = one.news.index(one.epoch(SURROGATE)) + 1
     tell(replace(one, news=one.news[:first]), tracker, conclude=False)
     assert [step for step, _ in shown(one, server.uri).runs[SURROGATE].metrics["finetune/loss"]] == [1]
-    server.signal(signal.SIGKILL)
+    server.kill()
     begin = time.monotonic()
     tell(replace(one, news=one.news[first:]), tracker, conclude=False)
     assert time.monotonic() - begin < 10
@@ -102,7 +55,7 @@ def test_a_server_that_is_killed_and_comes_back_loses_nothing(
     _require_champion(one, server, monkeypatch)
 
 
-def _require_champion(one: Played, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def _require_champion(one: Played, server: MlflowServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     net = Surrogate.load(one.folder(one.record(SURROGATE), "fit_surrogate")).net
@@ -111,7 +64,7 @@ def _require_champion(one: Played, server: Server, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_server_that_hangs_costs_two_timeouts(
-    two: Played, view_of_two: Shown, server: Server, monkeypatch: pytest.MonkeyPatch
+    two: Played, view_of_two: Shown, server: MlflowServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tracker = Tracker(two.study, two.store, server.uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
@@ -156,7 +109,7 @@ class Lossy(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def lossy_uri(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def lossy_uri(server: MlflowServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setattr(Lossy, "target", server.uri)
     with ThreadingHTTPServer(("127.0.0.1", 0), Lossy) as proxy:
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
@@ -165,9 +118,9 @@ def lossy_uri(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_what_was_done_although_its_answer_was_lost_is_there_once(
-    server: Server, lossy_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: MlflowServer, lossy_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study, store = tiny_study(search_seed=5), Store(tmp_path)
+    study, store = tiny_study(search_seed=5), FolderStore(tmp_path)
     assignment = Assignment(arm="ce", number=0, values={})
     history = [{"epoch": epoch, "loss": 1 / epoch, "select_miou": 0.5} for epoch in (1, 2)]
     run = SeedRun(seed=0, stages={}, history=history)

@@ -8,9 +8,10 @@ import pytest
 from mlflow import MlflowClient
 
 from neuroiou_study.orchestrate.tracking import Tracker, sync
+from neuroiou_study.stages.files import write_json
+from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.pipeline import plan
 from neuroiou_study.stages.records import Assignment, SeedRun, StudyRecords, TrialRecord
-from neuroiou_study.stages.store import Store, write_json
 from tests.orchestrate.tracked import (
     CONTROL,
     FAILED,
@@ -143,7 +144,7 @@ def test_long_histories_parameters_and_errors_are_taken(tmp_path: Path, uri: str
         seconds=1.0,
         runs=[SeedRun(seed=0, stages={}, history=history)],
     )
-    played, ids = Played(study, Store(tmp_path / "store"), [], [record]), set()
+    played, ids = Played(study, FolderStore(tmp_path / "store"), [], [record]), set()
     for _ in range(2):
         Tracker(study, played.store, uri).finish(record)
         run = shown(played, uri).runs["weighted-000"]
@@ -155,7 +156,7 @@ def test_long_histories_parameters_and_errors_are_taken(tmp_path: Path, uri: str
 
 
 def test_a_trial_that_failed_before_its_first_epoch_is_shown(tmp_path: Path, uri: str) -> None:
-    study, store, assignment = tiny_study(), Store(tmp_path / "store"), Assignment(arm="ce", number=0, values={})
+    study, store, assignment = tiny_study(), FolderStore(tmp_path / "store"), Assignment(arm="ce", number=0, values={})
     store.workspace(plan(assignment.specs(study)[0])["finetune"].address)
     run = SeedRun(seed=0, stages={}, history=[])
     record = TrialRecord(assignment=assignment, state="failed", score=None, error="x", seconds=1.0, runs=[run])
@@ -164,7 +165,7 @@ def test_a_trial_that_failed_before_its_first_epoch_is_shown(tmp_path: Path, uri
 
 
 def test_a_class_may_have_any_name(tmp_path: Path, uri: str) -> None:
-    study, store = tiny_study(), Store(tmp_path / "store")
+    study, store = tiny_study(), FolderStore(tmp_path / "store")
     metrics = {"miou": 0.5, "miou_without_background": 0.5, "pixel_accuracy": 0.5}
     per_class = {"sign/symbol": 0.25, "café (open) [x]": 0.5, "absent": None}
     write_json(store.workspace("evaluate/a") / "metrics.json", {**metrics, "iou_per_class": per_class})

@@ -14,9 +14,9 @@ from mlflow.exceptions import MlflowException
 from neuroiou_study.orchestrate.tracking import Tracker
 from neuroiou_study.spec import Scalar, StudySpec
 from neuroiou_study.stages.backend import LocalWorker, Progress
+from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.news import Begun, Ended, Epoch, News
 from neuroiou_study.stages.records import Assignment, StudyRecords, TrialRecord
-from neuroiou_study.stages.store import Store
 from neuroiou_study.stages.trial import run_shared_stages, run_trial
 from neuroiou_study.stages.val import run_finals
 
@@ -44,7 +44,7 @@ class Played:
     """A study that has run: what its driver heard, and what is in its store."""
 
     study: StudySpec
-    store: Store
+    store: FolderStore
     news: list[News]
     records: list[TrialRecord]
 
@@ -69,7 +69,7 @@ class Played:
 def play(study: StudySpec, folder: Path) -> Played:
     """Run ``study``: a complete surrogate trial, a pruned one, one that fails in its first epoch, and a control."""
     torch.set_num_threads(1)  # networks this small are slower with more, by far where cores are shared
-    store, news = Store(folder / "store"), list[News]()
+    store, news = FolderStore(folder / "store"), list[News]()
 
     def listen(progress: Progress) -> bool:
         news.append(Epoch(None, progress))
@@ -89,7 +89,7 @@ def play(study: StudySpec, folder: Path) -> Played:
     return Played(study, store, news, list(StudyRecords(study, store)))
 
 
-def _run(study: StudySpec, assignment: Assignment, store: Store, end: str | None) -> Iterator[News]:
+def _run(study: StudySpec, assignment: Assignment, store: FolderStore, end: str | None) -> Iterator[News]:
     news: list[News] = [Begun(assignment)]
 
     def listen(progress: Progress) -> bool:

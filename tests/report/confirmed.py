@@ -11,8 +11,9 @@ from torch import Tensor
 from neuroiou_study.core.significance import mean_scores
 from neuroiou_study.report.verdict import Comparison, Confirmed, confirm
 from neuroiou_study.spec import StudySpec
+from neuroiou_study.stages.files import write_json
+from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.records import Assignment, SeedRun, State, StudyRecords, TrialRecord
-from neuroiou_study.stages.store import Store, write_json
 from tests.studies import TINY
 
 CLASSES = ("background", "disc", "box")
@@ -45,7 +46,7 @@ class MadeUp:
     """A study, its store, and the records of its search."""
 
     study: StudySpec
-    store: Store
+    store: FolderStore
     records: list[TrialRecord] = field(default_factory=list)
     counts: dict[str, Tensor] = field(default_factory=dict)
 
@@ -100,7 +101,7 @@ class MadeUp:
 
 def played(folder: Path, **changes: Any) -> MadeUp:
     """neuroiou-000 was second in the search and is first on ``val``: above ce, below flip, not far from soft_iou."""
-    made = MadeUp(make_study(**changes), Store(folder))
+    made = MadeUp(make_study(**changes), FolderStore(folder))
     rates = {"neuroiou-000": 0.62, "neuroiou-001": 0.6, "ce-000": 0.5, "soft_iou-000": 0.6201, "flip-000": 0.7}
     selects = {"neuroiou-000": 0.6, "neuroiou-001": 0.7, "ce-000": 0.5, "soft_iou-000": 0.6, "flip-000": 0.6}
     for name, rate in rates.items():

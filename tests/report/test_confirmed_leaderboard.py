@@ -10,7 +10,7 @@ from neuroiou_study.report.export import champion_of
 from neuroiou_study.report.leaderboard import ArmRow, Leaderboard, make_leaderboard
 from neuroiou_study.report.status import make_status, num_confirmations, status_table
 from neuroiou_study.report.tables import as_tables, caveats, verdict
-from neuroiou_study.stages.store import Store
+from neuroiou_study.stages.folder_store import FolderStore
 from tests.report.confirmed import CONTROLS, RESAMPLES, MadeUp, make_study, played
 
 
@@ -66,7 +66,7 @@ def test_the_sentence_says_what_is_known_of_the_best_learned_loss(board: Leaderb
 
 
 def test_there_is_no_sentence_before_the_confirmation(tmp_path: Path) -> None:
-    made = MadeUp(make_study(), Store(tmp_path))
+    made = MadeUp(make_study(), FolderStore(tmp_path))
     made.searched("neuroiou", 0, 0.5)
     made.searched("ce", 0, 0.5)
     assert verdict(board_of(made)) is None
@@ -122,7 +122,7 @@ def test_the_champion_is_the_learned_trial_that_val_put_first(made: MadeUp) -> N
     assert champion(made) == "neuroiou-000"
     searched = MadeUp(make_study(confirm=None), made.store, made.records)
     assert champion(searched) == "neuroiou-001"
-    unconfirmed = MadeUp(made.study, Store(made.store.root / "empty"), made.records)
+    unconfirmed = MadeUp(made.study, FolderStore(made.store.root / "empty"), made.records)
     assert champion(unconfirmed) == "neuroiou-001"
 
 

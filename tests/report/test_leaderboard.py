@@ -10,9 +10,10 @@ from rich.console import Console
 from neuroiou_study.report.leaderboard import Leaderboard, make_leaderboard
 from neuroiou_study.report.tables import as_tables, caveats
 from neuroiou_study.spec import Scalar, StudySpec
+from neuroiou_study.stages.files import write_json
+from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.pipeline import plan
 from neuroiou_study.stages.records import Assignment, SeedRun, State, TrialRecord
-from neuroiou_study.stages.store import Store, write_json
 from neuroiou_study.stages.val import finals
 from tests.studies import TINY
 
@@ -43,7 +44,7 @@ RECORDS = [
 ]
 
 
-def evaluate_on_val(study: StudySpec, store: Store, mious: dict[str, list[float]]) -> None:
+def evaluate_on_val(study: StudySpec, store: FolderStore, mious: dict[str, list[float]]) -> None:
     """Put the finals' results into the store, as the evaluate stage leaves them."""
     for arm, specs in finals(study, RECORDS).items():
         for spec, miou in zip(specs, mious[arm], strict=True):
@@ -54,7 +55,7 @@ def evaluate_on_val(study: StudySpec, store: Store, mious: dict[str, list[float]
 
 @pytest.fixture
 def board(tmp_path: Path) -> Leaderboard:
-    study, store = make_study(), Store(tmp_path)
+    study, store = make_study(), FolderStore(tmp_path)
     evaluate_on_val(study, store, {"neuroiou": [0.52], "ce": [0.54]})
     return make_leaderboard(study, store, RECORDS)
 
@@ -73,7 +74,7 @@ def test_order_and_difference_are_those_of_the_deciding_split(board: Leaderboard
 
 
 def test_finals_that_are_not_complete_do_not_count(tmp_path: Path) -> None:
-    study, store = make_study(seeds=[0, 1]), Store(tmp_path)
+    study, store = make_study(seeds=[0, 1]), FolderStore(tmp_path)
     evaluate_on_val(study, store, {"neuroiou": [0.5, 0.7], "ce": [0.5, 0.5]})
     specs = finals(study, RECORDS)["ce"]
     folder = store.find(plan(specs[0])["evaluate"].address)
@@ -87,7 +88,7 @@ def test_finals_that_are_not_complete_do_not_count(tmp_path: Path) -> None:
 
 def test_without_a_ce_control_nothing_is_compared(tmp_path: Path) -> None:
     study = make_study(controls={"weighted": {"name": "weighted_cross_entropy"}})
-    board = make_leaderboard(study, Store(tmp_path), [])
+    board = make_leaderboard(study, FolderStore(tmp_path), [])
     assert board.ce_control is None
     assert any("no cross-entropy control" in note for note in caveats(board))
 

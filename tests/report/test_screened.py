@@ -10,8 +10,8 @@ from rich.console import Console
 from neuroiou_study.report.leaderboard import Leaderboard, make_leaderboard
 from neuroiou_study.report.tables import as_tables, caveats
 from neuroiou_study.spec import Scalar, StudySpec
+from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.records import Assignment, State, TrialRecord
-from neuroiou_study.stages.store import Store, write_json
 from tests.studies import TINY
 
 WIDTHS = tuple(range(8, 18))
@@ -23,7 +23,7 @@ def make_study(**changes: Any) -> StudySpec:
     return StudySpec.model_validate({**TINY, "search": search, "screen": screen, **changes})
 
 
-def record_screening(study: StudySpec, store: Store, passed: int = 10) -> None:
+def record_screening(study: StudySpec, store: FolderStore, passed: int = 10) -> None:
     """Ten fitted surrogates, the wider the worse, and one that could not be fitted."""
     fitted = [
         {
@@ -36,11 +36,9 @@ def record_screening(study: StudySpec, store: Store, passed: int = 10) -> None:
         for place, width in enumerate(WIDTHS)
     ]
     failed = {"values": {"fit_surrogate.width": 32}, "passed": False, "missed": ["it broke"], "measure": float("nan")}
-    folder = store.study_folder(study.identity) / "screening"
-    folder.mkdir(parents=True)
     surrogates = [*fitted, {**failed, "fidelity": []}]
     document = {"arm": "neuroiou", "measure": "gradient_cosine", "seeds": [0], "surrogates": surrogates}
-    write_json(folder / "neuroiou.json", document)
+    store.write_json(f"studies/{study.identity}/screening/neuroiou.json", document)
 
 
 def record(
@@ -52,7 +50,7 @@ def record(
 
 
 def board(tmp_path: Path, records: Sequence[TrialRecord], passed: int = 10) -> Leaderboard:
-    study, store = make_study(), Store(tmp_path)
+    study, store = make_study(), FolderStore(tmp_path)
     record_screening(study, store, passed)
     return make_leaderboard(study, store, records)
 
@@ -114,6 +112,6 @@ def test_where_none_passed_it_is_said(tmp_path: Path) -> None:
 
 
 def test_a_study_without_screening_says_nothing_of_it(tmp_path: Path) -> None:
-    made = make_leaderboard(make_study(screen=None), Store(tmp_path), [record(0, 8, 0.5)])
+    made = make_leaderboard(make_study(screen=None), FolderStore(tmp_path), [record(0, 8, 0.5)])
     assert made.screening == [] and "Screening" not in shown(made) + " ".join(caveats(made))
-    assert make_leaderboard(make_study(), Store(tmp_path), []).screening == []
+    assert make_leaderboard(make_study(), FolderStore(tmp_path), []).screening == []

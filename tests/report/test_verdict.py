@@ -8,7 +8,7 @@ import torch
 
 from neuroiou_study.core.significance import differences, draw, holm
 from neuroiou_study.report.verdict import MEANS, confirm
-from neuroiou_study.stages.store import Store
+from neuroiou_study.stages.folder_store import FolderStore
 from tests.report.confirmed import CLASSES, CONTROLS, IMAGES, RESAMPLES, MadeUp, make_study, played
 
 LEAST = 2 / (RESAMPLES + 1)
@@ -90,7 +90,7 @@ def test_a_verdict_is_of_the_level_that_the_study_asks_for(tmp_path: Path) -> No
 
 def test_a_class_is_compared_on_its_own(tmp_path: Path) -> None:
     confirmation = {"seeds": 3, "resamples": RESAMPLES}
-    made = MadeUp(make_study(confirm=confirmation, controls={"ce": CONTROLS["ce"]}), Store(tmp_path))
+    made = MadeUp(make_study(confirm=confirmation, controls={"ce": CONTROLS["ce"]}), FolderStore(tmp_path))
     ours, theirs = made.searched("neuroiou", 0, 0.5), made.searched("ce", 0, 0.5)
     for seed in (1, 2, 3):
         made.confirmed(ours, seed, 0.6, disc=0.1, box=-0.1)
@@ -146,4 +146,4 @@ def test_candidates_and_fresh_seeds_of_now_count_alone(tmp_path: Path) -> None:
 def test_without_a_confirmation_there_is_no_verdict(tmp_path: Path) -> None:
     made = played(tmp_path)
     assert confirm(make_study(confirm=None), made.store, made.records) == {}
-    assert confirm(made.study, Store(tmp_path / "empty"), made.records) == {}
+    assert confirm(made.study, FolderStore(tmp_path / "empty"), made.records) == {}

@@ -14,8 +14,8 @@ from neuroiou_study.stages import build
 from neuroiou_study.stages.backend import LocalWorker
 from neuroiou_study.stages.finetune import finetune
 from neuroiou_study.stages.fit_surrogate import FIDELITY_FILE, read_fidelity
+from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.pipeline import plan, run_stages
-from neuroiou_study.stages.store import Store
 from neuroiou_study.stages.train_network import MODEL_FILE
 from tests.stages.tiny import tiny_study, tiny_trial
 
@@ -30,11 +30,11 @@ STILL: dict[str, Scalar] = {
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return Store(tmp_path_factory.mktemp("store"))
+def store(tmp_path_factory: pytest.TempPathFactory) -> FolderStore:
+    return FolderStore(tmp_path_factory.mktemp("store"))
 
 
-def folder(store: Store, spec: TrialSpec, stage: str) -> Path:
+def folder(store: FolderStore, spec: TrialSpec, stage: str) -> Path:
     run_stages(spec, store, LocalWorker())
     found = store.find(plan(spec)[stage].address)
     assert found is not None
@@ -51,7 +51,7 @@ def statistics(model: torch.nn.Module, spec: TrialSpec, loss: NeuroIoULoss) -> t
 
 
 @pytest.mark.parametrize("inputs", ["prob3", "hinge3", "log6"])
-def test_the_surrogate_is_measured_where_it_has_led_the_network(store: Store, inputs: str) -> None:
+def test_the_surrogate_is_measured_where_it_has_led_the_network(store: FolderStore, inputs: str) -> None:
     spec = tiny_trial(fit_surrogate__inputs=inputs)
     found = folder(store, spec, "finetune")
     model = build.model(spec.model, 6, spec.seed).eval()
@@ -63,7 +63,7 @@ def test_the_surrogate_is_measured_where_it_has_led_the_network(store: Store, in
     assert read_fidelity(found)["mse"] != read_fidelity(folder(store, spec, "fit_surrogate"))["mse"]
 
 
-def test_a_control_has_no_surrogate_to_measure(store: Store) -> None:
+def test_a_control_has_no_surrogate_to_measure(store: FolderStore) -> None:
     assert not (folder(store, STUDY.sample({}, arm="ce"), "finetune") / FIDELITY_FILE).exists()
 
 
@@ -71,7 +71,7 @@ def is_near(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return all(torch.allclose(value, other[name], atol=1e-6) for name, value in one.items() if "running" not in name)
 
 
-def test_a_fine_tuning_begins_with_the_pretrained_network_or_a_random_one(store: Store) -> None:
+def test_a_fine_tuning_begins_with_the_pretrained_network_or_a_random_one(store: FolderStore) -> None:
     spec = STUDY.sample(STILL, arm="ce")
     pretrained = load_file(folder(store, spec, "pretrain") / MODEL_FILE)
     random = build.model(spec.model, 6, spec.seed).state_dict()

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from neuroiou_study.spec import TrialSpec
+from neuroiou_study.stages.files import write_json
 from neuroiou_study.stages.fit_surrogate import FIDELITY_FILE
 from neuroiou_study.stages.gate import Gated, require_faithful
-from neuroiou_study.stages.store import write_json
 from tests.stages.tiny import tiny_trial
 
 NAN = float("nan")

@@ -16,9 +16,10 @@ import torch
 
 from neuroiou_study.stages.backend import LocalWorker
 from neuroiou_study.stages.evaluate import read_metrics
+from neuroiou_study.stages.files import write_json
 from neuroiou_study.stages.fit_surrogate import read_fidelity
+from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.pipeline import run_stages
-from neuroiou_study.stages.store import Store, write_json
 from neuroiou_study.stages.train_network import read_history
 from tests.stages.tiny import tiny_study
 
@@ -40,7 +41,7 @@ STUDY = tiny_study(
 Numbers = dict[str, float | None]
 
 
-def numbers(arm: str, store: Store) -> Numbers:
+def numbers(arm: str, store: FolderStore) -> Numbers:
     """The numbers of an arm's base trial, evaluated on ``val``, under dotted names; None where there is none."""
     spec = STUDY.sample({"evaluate.split": "val"}, arm=arm)
     folders = {name: store.find(step.address) for name, step in run_stages(spec, store, LocalWorker()).items()}
@@ -62,12 +63,12 @@ def _flat(document: Any, name: str = "") -> Iterator[tuple[str, float | None]]:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return Store(tmp_path_factory.mktemp("golden"))
+def store(tmp_path_factory: pytest.TempPathFactory) -> FolderStore:
+    return FolderStore(tmp_path_factory.mktemp("golden"))
 
 
 @pytest.mark.parametrize("arm", STUDY.arms)
-def test_the_numbers_are_as_they_were(arm: str, store: Store) -> None:
+def test_the_numbers_are_as_they_were(arm: str, store: FolderStore) -> None:
     assert numbers(arm, store) == pytest.approx(golden()[arm], abs=TOLERANCE)
 
 
@@ -85,4 +86,4 @@ def golden() -> dict[str, Numbers]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        write_json(GOLDEN, {arm: numbers(arm, Store(folder)) for arm in STUDY.arms})
+        write_json(GOLDEN, {arm: numbers(arm, FolderStore(folder)) for arm in STUDY.arms})

@@ -11,8 +11,8 @@ from neuroiou_study.stages import build
 from neuroiou_study.stages.backend import LocalWorker
 from neuroiou_study.stages.check_data import check_data
 from neuroiou_study.stages.evaluate import read_metrics
+from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.pipeline import run_stages
-from neuroiou_study.stages.store import Store
 from neuroiou_study.stages.train_network import read_history
 from tests.core.data.made import make_folder
 from tests.stages.tiny import tiny_study
@@ -37,8 +37,8 @@ def run(
 ) -> dict[str, object]:
     """What a trial of ``study`` leaves, evaluated on ``val``, by address."""
     worker = LocalWorker(resources=ResourcesSpec(image_cache=image_cache, loader_workers=loader_workers))
-    plan = run_stages(study.sample({"evaluate.split": "val"}, arm=arm), Store(store), worker)
-    folders = {name: Store(store).root / "stages" / step.address for name, step in plan.items()}
+    plan = run_stages(study.sample({"evaluate.split": "val"}, arm=arm), FolderStore(store), worker)
+    folders = {name: FolderStore(store).root / "stages" / step.address for name, step in plan.items()}
     histories = {plan[name].address: read_history(folders[name]) for name in ("pretrain", "finetune")}
     return {**histories, plan["evaluate"].address: read_metrics(folders["evaluate"])}
 

@@ -8,10 +8,19 @@ from typing import Any
 import pytest
 
 from neuroiou_study.stages import lease
-from neuroiou_study.stages.lease import Lease, holder, try_lease
+from neuroiou_study.stages.lease import Lease
+from neuroiou_study.stages.objects import FolderObjects
 from tests.stages.processes import kill, received, run_together, started, wait_until
 
 ROUNDS, ENTRIES = 50, 25
+
+
+def try_lease(name: Path) -> Lease | None:
+    return lease.try_lease(FolderObjects(name.parent), name.name)
+
+
+def holder(name: Path) -> str | None:
+    return lease.holder(FolderObjects(name.parent), name.name)
 
 
 def file_of(name: Path) -> Path:
@@ -121,7 +130,7 @@ def held_elsewhere(name: Path) -> Path:
     """The file of a lease whose holder is on another host, so that only its heartbeat can tell whether it lives."""
     name.mkdir()
     path = name / "000003.lease"
-    path.write_text(json.dumps({"host": "elsewhere", "pid": os.getpid()}))
+    path.write_text(json.dumps({"host": "elsewhere", "boot": "another", "pid": os.getpid()}))
     return path
 
 

@@ -8,8 +8,9 @@ import torch
 
 from neuroiou_study.spec import TrialSpec
 from neuroiou_study.stages.backend import LocalWorker, Pruned
+from neuroiou_study.stages.folder_store import FolderStore
+from neuroiou_study.stages.manifest import MANIFEST
 from neuroiou_study.stages.pipeline import STAGES, MustWait, PlannedStage, Stage, plan, run_stages
-from neuroiou_study.stages.store import MANIFEST, Store
 from neuroiou_study.stages.train_network import read_history
 from tests.stages.processes import kill, received, run_together, started
 from tests.stages.tiny import Heard, files, tiny_study, tiny_trial
@@ -19,14 +20,14 @@ LEARNED, CONTROL = tiny_study().sample({}), tiny_study().sample({}, arm="ce")
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "store")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def made(tmp_path_factory: pytest.TempPathFactory) -> FolderStore:
     """A store in which the tiny trial is complete; only to look at."""
-    store = Store(tmp_path_factory.mktemp("made"))
+    store = FolderStore(tmp_path_factory.mktemp("made"))
     run_stages(LEARNED, store, LocalWorker())
     return store
 
@@ -123,7 +124,7 @@ class Recording:
 
 
 @pytest.mark.parametrize("spec", [LEARNED, CONTROL], ids=["learned", "control"])
-def test_a_stage_reads_the_fields_and_inputs_it_declares_and_no_others(store: Store, spec: TrialSpec) -> None:
+def test_a_stage_reads_the_fields_and_inputs_it_declares_and_no_others(store: FolderStore, spec: TrialSpec) -> None:
     worker = LocalWorker()
     for name, step in plan(spec).items():
         inputs = {upstream: store.find(address) for upstream, address in step.inputs.items()}
@@ -135,7 +136,7 @@ def test_a_stage_reads_the_fields_and_inputs_it_declares_and_no_others(store: St
         assert recording.read == set(step.stage.reads), name
 
 
-def test_a_complete_trial_has_what_every_stage_leaves(made: Store) -> None:
+def test_a_complete_trial_has_what_every_stage_leaves(made: FolderStore) -> None:
     assert {name: _file_names(made, address) for name, address in addresses(LEARNED).items()} == {
         "pretrain": ["history.jsonl", "model.safetensors"],
         "collect_pairs": ["pairs.safetensors"],
@@ -144,16 +145,16 @@ def test_a_complete_trial_has_what_every_stage_leaves(made: Store) -> None:
         "evaluate": ["metrics.json"],
     }
     for address in addresses(LEARNED).values():
-        made.verify(address)
+        made.verified(address)
 
 
-def _file_names(store: Store, address: str) -> list[str]:
+def _file_names(store: FolderStore, address: str) -> list[str]:
     folder = store.find(address)
     assert folder is not None
     return sorted(path.name for path in folder.iterdir() if path.name != MANIFEST)
 
 
-def test_a_manifest_says_what_a_result_was_made_from(made: Store) -> None:
+def test_a_manifest_says_what_a_result_was_made_from(made: FolderStore) -> None:
     folder = made.find(plan(LEARNED)["finetune"].address)
     assert folder is not None
     origin = json.loads((folder / MANIFEST).read_text())["origin"]
@@ -162,7 +163,7 @@ def test_a_manifest_says_what_a_result_was_made_from(made: Store) -> None:
     assert origin["inputs"] == {name: addresses(LEARNED)[name] for name in ("pretrain", "fit_surrogate")}
 
 
-def test_what_is_there_is_used(store: Store) -> None:
+def test_what_is_there_is_used(store: FolderStore) -> None:
     run_stages(LEARNED, store, LocalWorker())
     before, heard = files(store.root / "stages"), Heard()
     assert addresses(LEARNED) == {
@@ -171,20 +172,20 @@ def test_what_is_there_is_used(store: Store) -> None:
     assert files(store.root / "stages") == before and heard.names == []
 
 
-def test_only_the_named_stages_are_made(store: Store) -> None:
+def test_only_the_named_stages_are_made(store: FolderStore) -> None:
     run_stages(LEARNED, store, LocalWorker(), ["pretrain", "collect_pairs"])
     assert [name for name, address in addresses(LEARNED).items() if store.has(address)] == ["pretrain", "collect_pairs"]
 
 
-def test_a_stage_without_its_input_is_an_error(store: Store) -> None:
+def test_a_stage_without_its_input_is_an_error(store: FolderStore) -> None:
     with pytest.raises(RuntimeError) as raised:
         run_stages(LEARNED, store, LocalWorker(), ["evaluate"])
     address = addresses(LEARNED)["finetune"]
-    rule = "an input must be complete and visible on every node"
+    rule = "must be complete: run the study again"
     assert str(raised.value) == f"{address}: not in {store.root}: {rule}"
 
 
-def test_a_stage_that_failed_can_be_made_by_the_next(store: Store) -> None:
+def test_a_stage_that_failed_can_be_made_by_the_next(store: FolderStore) -> None:
     def fails(_: object) -> bool:
         raise OSError("disk full")
 
@@ -196,7 +197,7 @@ def test_a_stage_that_failed_can_be_made_by_the_next(store: Store) -> None:
     assert heard.names == ["pretrain 1", "pretrain 2"]
 
 
-def test_a_pruned_stage_keeps_its_history_and_nothing_to_resume(store: Store) -> None:
+def test_a_pruned_stage_keeps_its_history_and_nothing_to_resume(store: FolderStore) -> None:
     with pytest.raises(Pruned):
         run_stages(LEARNED, store, LocalWorker(listener=Heard(stop=("finetune", 1))))
     folder = store.started(addresses(LEARNED)["finetune"])
@@ -209,11 +210,11 @@ def make_pretrain(index: int, barrier: Any, root: Path) -> None:
     torch.set_num_threads(1)
     heard = Heard()
     barrier.wait()
-    run_stages(LEARNED, Store(root), LocalWorker(listener=heard), ["pretrain", "collect_pairs", "fit_surrogate"])
+    run_stages(LEARNED, FolderStore(root), LocalWorker(listener=heard), ["pretrain", "collect_pairs", "fit_surrogate"])
     (root / f"heard-{index}.json").write_text(json.dumps(heard.names))
 
 
-def test_of_two_trials_that_need_a_stage_one_makes_it_and_one_waits(store: Store) -> None:
+def test_of_two_trials_that_need_a_stage_one_makes_it_and_one_waits(store: FolderStore) -> None:
     store.root.mkdir()
     run_together(make_pretrain, 2, store.root)
     heard = [json.loads(path.read_text()) for path in store.root.glob("heard-*.json")]
@@ -221,7 +222,7 @@ def test_of_two_trials_that_need_a_stage_one_makes_it_and_one_waits(store: Store
     assert all(len(list((store.root / "stages" / name).iterdir())) == 1 for name in NAMES[:3])
 
 
-def test_who_does_not_wait_is_told_what_is_being_made(store: Store) -> None:
+def test_who_does_not_wait_is_told_what_is_being_made(store: FolderStore) -> None:
     address = addresses(LEARNED)["collect_pairs"]
     with store.try_lease(address) or pytest.fail(), pytest.raises(MustWait, match=address):
         run_stages(LEARNED, store, LocalWorker(), wait=False)
@@ -238,10 +239,10 @@ def pretrain_and_stay(connection: Connection, root: Path) -> None:
         connection.recv()  # for ever
         return False
 
-    run_stages(LEARNED, Store(root), LocalWorker(listener=listener), ["pretrain"])
+    run_stages(LEARNED, FolderStore(root), LocalWorker(listener=listener), ["pretrain"])
 
 
-def test_a_stage_whose_maker_was_killed_is_taken_over_and_resumed(store: Store) -> None:
+def test_a_stage_whose_maker_was_killed_is_taken_over_and_resumed(store: FolderStore) -> None:
     address = addresses(LEARNED)["pretrain"]
     with started(pretrain_and_stay, store.root) as (process, connection):
         assert received(connection) == 1

@@ -1,12 +1,11 @@
-import json
 from math import nan
 from pathlib import Path
 
 import pytest
 
 from neuroiou_study.spec import Scalar, StudySpec
+from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.records import Assignment, SeedRun, State, StudyRecords, TrialRecord, best_of, driver_lease
-from neuroiou_study.stages.store import Store
 from tests.stages.tiny import tiny_study
 
 STUDY = tiny_study(seeds=[3, 4])
@@ -21,7 +20,7 @@ def record(arm: str, number: int, score: float | None, state: State = "complete"
 
 @pytest.fixture
 def records(tmp_path: Path) -> StudyRecords:
-    return StudyRecords(STUDY, Store(tmp_path / "store"))
+    return StudyRecords(STUDY, FolderStore(tmp_path / "store"))
 
 
 def test_a_record_is_read_as_it_was_written(records: StudyRecords) -> None:
@@ -29,7 +28,7 @@ def test_a_record_is_read_as_it_was_written(records: StudyRecords) -> None:
     assert records.find(written.assignment) is None
     records.write(written)
     assert records.find(written.assignment) == written == next(iter(records))
-    assert [path.name for path in (records.folder / "trials").iterdir()] == ["ce-007.json"]
+    assert records.store.objects.names(f"{records.folder}/trials") == ["ce-007.json"]
 
 
 def test_a_record_may_lack_numbers(records: StudyRecords) -> None:
@@ -55,15 +54,15 @@ def test_records_come_by_arm_and_number(records: StudyRecords) -> None:
 
 
 def test_a_study_that_begins_is_written_down(records: StudyRecords) -> None:
-    assert not records.folder.exists()
+    assert records.store.objects.names(records.folder) == []
     records.begin()
-    document = json.loads((records.folder / "study.json").read_text())
+    document = records.store.read_json(f"{records.folder}/study.json")
     assert StudySpec.model_validate(document) == STUDY
-    assert records.folder.name == STUDY.identity and list(records) == []
+    assert records.folder == f"studies/{STUDY.identity}" and list(records) == []
 
 
 def test_studies_do_not_share_records_but_a_grown_one_finds_its_own(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = FolderStore(tmp_path)
     StudyRecords(STUDY, store).write(record("ce", 0, 0.5))
     assert list(StudyRecords(tiny_study(), store)) == []
     grown = tiny_study(seeds=[3, 4], budget={"max_trials": 99})

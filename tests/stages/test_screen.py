@@ -12,10 +12,10 @@ from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.backend import LocalWorker
 from neuroiou_study.stages.draw import draw_surrogates
 from neuroiou_study.stages.fit_surrogate import read_fidelity
+from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.pipeline import plan, run_stages
 from neuroiou_study.stages.records import StudyRecords
 from neuroiou_study.stages.screen import Screening, find_screening, has_screening, num_fitted, run_screening
-from neuroiou_study.stages.store import Store
 from tests.stages.tiny import Heard, files, tiny_study
 
 RANGES: dict[str, Any] = {
@@ -40,7 +40,7 @@ def addresses(study: StudySpec) -> list[str]:
     ]
 
 
-def screen(study: StudySpec, store: Store, heard: Heard | None = None) -> Screening:
+def screen(study: StudySpec, store: FolderStore, heard: Heard | None = None) -> Screening:
     StudyRecords(study, store).begin()
     run_screening(study, store, LocalWorker(listener=heard or Heard()))
     found = find_screening(study, "neuroiou", store)
@@ -49,12 +49,12 @@ def screen(study: StudySpec, store: Store, heard: Heard | None = None) -> Screen
 
 
 @pytest.fixture(scope="module")
-def screened(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudySpec, Store, Screening, Heard]:
-    study, store, heard = screened_study(seeds=[0, 3]), Store(tmp_path_factory.mktemp("store")), Heard()
+def screened(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudySpec, FolderStore, Screening, Heard]:
+    study, store, heard = screened_study(seeds=[0, 3]), FolderStore(tmp_path_factory.mktemp("store")), Heard()
     return study, store, screen(study, store, heard), heard
 
 
-Screened = tuple[StudySpec, Store, Screening, Heard]
+Screened = tuple[StudySpec, FolderStore, Screening, Heard]
 
 
 def test_values_are_drawn_again_alike_and_lie_in_their_ranges() -> None:
@@ -104,7 +104,7 @@ def test_each_fit_is_what_the_stage_leaves(screened: Screened, tmp_path: Path) -
     drawn = draw_surrogates(study, "neuroiou")
     assert {values["fit_surrogate.inputs"] for values in drawn[:6]} == {"prob3", "hinge3"}
     for values in drawn[:6]:
-        spec, alone = study.sample(values, seed=3), Store(tmp_path)
+        spec, alone = study.sample(values, seed=3), FolderStore(tmp_path)
         run_stages(spec, alone, LocalWorker(), ["pretrain", "collect_pairs", "fit_surrogate"])
         step = plan(spec)["fit_surrogate"]
         ours, theirs = store.find(step.address), alone.find(step.address)
@@ -112,7 +112,7 @@ def test_each_fit_is_what_the_stage_leaves(screened: Screened, tmp_path: Path) -
         assert [path.name for path in sorted(ours.iterdir())] == [path.name for path in sorted(theirs.iterdir())]
         manifests = [json.loads((folder / "manifest.json").read_text()) for folder in (ours, theirs)]
         assert manifests[0]["origin"] == manifests[1]["origin"] and manifests[0]["address"] == step.address
-        store.verify(step.address)
+        store.verified(step.address)
         found, expected = read_fidelity(ours), read_fidelity(theirs)
         assert set(found) == set(expected)
         assert found["gradient_cosine"] == pytest.approx(expected["gradient_cosine"], abs=1e-2)
@@ -155,9 +155,9 @@ def test_unset_top_sends_as_many_as_there_are_trials(screened: Screened) -> None
 
 
 def test_a_screening_that_was_killed_goes_on(tmp_path: Path) -> None:
-    study, store = screened_study(), Store(tmp_path)
+    study, store = screened_study(), FolderStore(tmp_path)
     finished = screen(study, store)
-    (store.study_folder(study.identity) / "screening" / "neuroiou.json").unlink()
+    store.objects.delete(f"studies/{study.identity}/screening/neuroiou.json")
     gone = addresses(study)[2:5]
     for address in gone:
         shutil.rmtree(store.root / "stages" / address)
@@ -172,7 +172,7 @@ def test_a_screening_that_was_killed_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_screening_that_is_recorded_is_not_done_again(tmp_path: Path) -> None:
-    study, store = screened_study(), Store(tmp_path)
+    study, store = screened_study(), FolderStore(tmp_path)
     screen(study, store)
     before, heard = files(tmp_path), Heard()
     screen(study, store, heard)
@@ -182,7 +182,7 @@ def test_a_screening_that_is_recorded_is_not_done_again(tmp_path: Path) -> None:
 
 
 def test_the_gate_comes_before_the_rank(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = FolderStore(tmp_path)
     ungated = screen(screened_study(screen={"surrogates": 8}), store).surrogates
     least = median(each.fidelity[0]["r2"] for each in ungated)
     study = screened_study(screen={"surrogates": 8}, gate={"min_sign": 0.0, "min_r2": least})
@@ -196,7 +196,7 @@ def test_the_gate_comes_before_the_rank(tmp_path: Path) -> None:
 
 
 def test_where_none_passes_the_best_are_sent_and_say_what_they_missed(tmp_path: Path) -> None:
-    study, store = screened_study(gate={"min_r2": 1.0}), Store(tmp_path)
+    study, store = screened_study(gate={"min_r2": 1.0}), FolderStore(tmp_path)
     screening = screen(study, store)
     assert not any(each.passed for each in screening.surrogates)
     assert all("is below min_r2 1" in each.missed[-1] for each in screening.surrogates)
@@ -205,7 +205,7 @@ def test_where_none_passes_the_best_are_sent_and_say_what_they_missed(tmp_path: 
 
 def test_a_surrogate_that_cannot_be_fitted_stands_last_and_is_not_sent(tmp_path: Path) -> None:
     search = {**RANGES, "fit_surrogate.weight_decay": {"choice": [1.0, 1e38]}}
-    study, store = screened_study(search=search, screen={"surrogates": 8}), Store(tmp_path)
+    study, store = screened_study(search=search, screen={"surrogates": 8}), FolderStore(tmp_path)
     screening = screen(study, store)
     failed = [each for each in screening.surrogates if each.values["fit_surrogate.weight_decay"] == 1e38]
     assert 0 < len(failed) < 8 and screening.surrogates[-len(failed) :] == failed
@@ -215,7 +215,7 @@ def test_a_surrogate_that_cannot_be_fitted_stands_last_and_is_not_sent(tmp_path:
 
 def test_learned_gains_are_ranked_by_the_flip_gains(tmp_path: Path) -> None:
     fit = {"epochs": 5, "depth": 2, "width": 8, "flip_gain_weight": 1.0, "context": True}
-    study, store = screened_study(fit_surrogate=fit, screen={"surrogates": 4}), Store(tmp_path)
+    study, store = screened_study(fit_surrogate=fit, screen={"surrogates": 4}), FolderStore(tmp_path)
     screening = screen(study, store)
     assert screening.measure == "flip_gain_cosine"
     assert [each.measure for each in screening.surrogates] == [

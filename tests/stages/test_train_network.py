@@ -14,9 +14,9 @@ from neuroiou_study.spec import TrialSpec
 from neuroiou_study.spec.budget import ResourcesSpec
 from neuroiou_study.stages import build
 from neuroiou_study.stages.backend import LocalWorker, Progress, Pruned
+from neuroiou_study.stages.checkpoint import Checkpoint, load_checkpoint
 from neuroiou_study.stages.pretrain import pretrain
 from neuroiou_study.stages.train_network import (
-    CHECKPOINT_FILE,
     HISTORY_FILE,
     MODEL_FILE,
     SNAPSHOTS,
@@ -121,10 +121,15 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(spec: TrialSpec, epo
     assert [{"epoch": progress.epoch, **progress.metrics} for progress in heard.epochs] == read_history(resumed)
 
 
+def checkpoint_of(folder: Path) -> Checkpoint:
+    checkpoint = load_checkpoint(folder)
+    assert checkpoint is not None
+    return checkpoint
+
+
 def rate(folder: Path) -> float:
     """The learning rate that an interrupted training goes on with."""
-    checkpoint = torch.load(folder / CHECKPOINT_FILE, weights_only=True)
-    return float(checkpoint["optimizer"]["param_groups"][0]["lr"])
+    return float(checkpoint_of(folder)["optimizer"]["param_groups"][0]["lr"])
 
 
 @pytest.mark.parametrize(
@@ -150,7 +155,7 @@ def test_snapshots_are_spread_evenly_and_change_nothing(tmp_path: Path) -> None:
     folder = train(kept, tmp_path / "kept")
     assert result(folder)[:2] == result(train(COSINE, tmp_path / "plain"))
     assert [path.name for path in folder.glob(SNAPSHOTS)] == ["snapshot-000002.safetensors"]
-    checkpoint = torch.load(cut(COSINE, tmp_path / "cut", 2) / CHECKPOINT_FILE, weights_only=True)
+    checkpoint = checkpoint_of(cut(COSINE, tmp_path / "cut", 2))
     weights = load_file(folder / "snapshot-000002.safetensors")
     assert all(torch.equal(weights[name], value) for name, value in checkpoint["model"].items())
 
@@ -172,7 +177,7 @@ def test_a_sum_over_pixels_is_a_mean_with_another_learning_rate(tmp_path: Path) 
 
 def test_a_resumed_training_does_not_repeat_epochs(tmp_path: Path) -> None:
     folder = cut(ADAMW, tmp_path / "cut", 4)
-    checkpoint = torch.load(folder / CHECKPOINT_FILE, weights_only=True)
+    checkpoint = checkpoint_of(folder)
     train(ADAMW, folder)
     weights = load_file(folder / MODEL_FILE)
     assert all(torch.equal(weights[name], value) for name, value in checkpoint["model"].items())

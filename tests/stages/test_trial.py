@@ -7,9 +7,9 @@ from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.backend import LocalWorker, Progress
 from neuroiou_study.stages.evaluate import read_metrics
 from neuroiou_study.stages.fit_surrogate import read_fidelity
+from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.pipeline import plan
 from neuroiou_study.stages.records import Assignment, StudyRecords, TrialRecord
-from neuroiou_study.stages.store import Store
 from neuroiou_study.stages.trial import (
     make_record,
     must_wait,
@@ -26,14 +26,14 @@ STUDY, SEEDS = tiny_study(), tiny_study(seeds=[3, 4])
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "store")
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def played(tmp_path_factory: pytest.TempPathFactory) -> FolderStore:
     """A store in which three trials of the tiny study with two seeds have run; only to look at."""
-    store = Store(tmp_path_factory.mktemp("played"))
+    store = FolderStore(tmp_path_factory.mktemp("played"))
     for arm, number, lr in (("neuroiou", 0, 1e-3), ("neuroiou", 1, 1e-2), ("ce", 0, 1e-3)):
         run(SEEDS, assignment(arm, number, lr), store)
     return store
@@ -43,14 +43,14 @@ def assignment(arm: str = "neuroiou", number: int = 0, lr: float = 1e-3) -> Assi
     return Assignment(arm=arm, number=number, values={"finetune.lr": lr})
 
 
-def run(study: StudySpec, trial: Assignment, store: Store, heard: Heard | None = None) -> TrialRecord:
+def run(study: StudySpec, trial: Assignment, store: FolderStore, heard: Heard | None = None) -> TrialRecord:
     run_trial(study, trial, store, LocalWorker(listener=heard or Heard()))
     record = StudyRecords(study, store).find(trial)
     assert record is not None
     return record
 
 
-def test_eight_trials_pretrain_once(store: Store) -> None:
+def test_eight_trials_pretrain_once(store: FolderStore) -> None:
     heard = Heard()
     run(STUDY, assignment(), store, heard)
     pretrain = files(store.root / "stages" / "pretrain")
@@ -65,7 +65,7 @@ def test_eight_trials_pretrain_once(store: Store) -> None:
     assert len(list((store.root / "stages" / "evaluate").iterdir())) == 8
 
 
-def test_a_trial_that_ends_leaves_a_complete_record(store: Store) -> None:
+def test_a_trial_that_ends_leaves_a_complete_record(store: FolderStore) -> None:
     heard = Heard()
     record = run(STUDY, assignment(), store, heard)
     (seed_run,) = record.runs
@@ -80,14 +80,14 @@ def test_a_trial_that_ends_leaves_a_complete_record(store: Store) -> None:
     assert 0 < record.seconds < 60
 
 
-def test_a_control_s_record_has_no_surrogate(played: Store) -> None:
+def test_a_control_s_record_has_no_surrogate(played: FolderStore) -> None:
     record = StudyRecords(SEEDS, played).find(assignment("ce"))
     assert record is not None and record.assignment.arm == "ce"
     assert set(record.runs[0].stages) == {"pretrain", "finetune", "evaluate"}
     assert result_folder(assignment("ce").specs(SEEDS)[0], "fit_surrogate", played) is None
 
 
-def test_a_score_is_the_mean_over_the_seeds(played: Store) -> None:
+def test_a_score_is_the_mean_over_the_seeds(played: FolderStore) -> None:
     record = StudyRecords(SEEDS, played).find(assignment())
     assert record is not None and [seed_run.seed for seed_run in record.runs] == [3, 4]
     scores = [seed_run.history[-1]["select_miou"] for seed_run in record.runs]
@@ -95,7 +95,7 @@ def test_a_score_is_the_mean_over_the_seeds(played: Store) -> None:
     assert len(list((played.root / "stages" / "pretrain").iterdir())) == 2
 
 
-def test_a_pruned_trial_leaves_its_history_and_no_checkpoint(store: Store) -> None:
+def test_a_pruned_trial_leaves_its_history_and_no_checkpoint(store: FolderStore) -> None:
     record = run(STUDY, assignment(), store, Heard(stop=("finetune", 1)))
     assert (record.state, record.error) == ("pruned", None)
     assert set(record.runs[0].stages) == {"pretrain", "collect_pairs", "fit_surrogate"}
@@ -105,7 +105,7 @@ def test_a_pruned_trial_leaves_its_history_and_no_checkpoint(store: Store) -> No
     assert folder is not None and [path.name for path in folder.iterdir()] == ["history.jsonl"]
 
 
-def test_a_trial_pruned_in_its_second_seed_keeps_its_first(store: Store) -> None:
+def test_a_trial_pruned_in_its_second_seed_keeps_its_first(store: FolderStore) -> None:
     class StopSecondSeed(Heard):
         def __call__(self, progress: Progress) -> bool:
             return super().__call__(progress) or (progress.stage, progress.seed) == ("finetune", 4)
@@ -116,7 +116,7 @@ def test_a_trial_pruned_in_its_second_seed_keeps_its_first(store: Store) -> None
     assert [len(seed_run.stages) for seed_run in record.runs] == [5, 3]
 
 
-def test_a_diverging_trial_fails_with_step_and_images(store: Store) -> None:
+def test_a_diverging_trial_fails_with_step_and_images(store: FolderStore) -> None:
     record = run(DIVERGING, Assignment(arm="ce", number=0, values={}), store)
     assert record.state == "failed" and record.error is not None
     assert record.error.startswith("NonFiniteLossError: step 1: loss nan: must be finite: images train-0")
@@ -124,7 +124,7 @@ def test_a_diverging_trial_fails_with_step_and_images(store: Store) -> None:
     assert set(record.runs[0].stages) == {"pretrain"}
 
 
-def test_a_gated_trial_costs_no_fine_tuning_and_says_why(store: Store) -> None:
+def test_a_gated_trial_costs_no_fine_tuning_and_says_why(store: FolderStore) -> None:
     strict, heard = tiny_study(gate={"min_sign": 0.0, "min_r2": 1.0}), Heard()
     record = run(strict, assignment(), store, heard)
     assert (record.state, record.score, record.runs[0].history) == ("gated", None, [])
@@ -136,14 +136,14 @@ def test_a_gated_trial_costs_no_fine_tuning_and_says_why(store: Store) -> None:
     assert record.error == f"gate: r2 {read_fidelity(surrogate)['r2']:.3f} is below min_r2 1"
 
 
-def test_a_control_is_not_gated_and_neither_is_what_others_share(store: Store) -> None:
+def test_a_control_is_not_gated_and_neither_is_what_others_share(store: FolderStore) -> None:
     strict = tiny_study(gate={"min_r2": 1.0}, search={"finetune.lr": {"choice": [1e-3, 1e-2]}})
     run_shared_stages(strict, strict.seeds, store, LocalWorker())
     assert (store.root / "stages" / "fit_surrogate").is_dir()
     assert run(strict, assignment("ce"), store).state == "complete"
 
 
-def test_a_confirmation_is_the_trial_on_its_fresh_seed_on_val_without_a_gate(store: Store) -> None:
+def test_a_confirmation_is_the_trial_on_its_fresh_seed_on_val_without_a_gate(store: FolderStore) -> None:
     strict = tiny_study(gate={"min_r2": 1.0}, seeds=[3, 4], confirm={"seeds": 1})
     assert run(strict, assignment(), store).state == "gated"
     fresh = assignment().model_copy(update={"fresh_seed": 5})
@@ -157,14 +157,14 @@ def test_a_confirmation_is_the_trial_on_its_fresh_seed_on_val_without_a_gate(sto
     assert record.score == record.runs[0].history[-1]["select_miou"]
 
 
-def test_a_trial_that_failed_before_its_first_epoch_has_no_score(store: Store) -> None:
+def test_a_trial_that_failed_before_its_first_epoch_has_no_score(store: FolderStore) -> None:
     study = tiny_study(finetune={"epochs": 2, "batch_size": 9})
     record = run(study, assignment("ce"), store)
     assert (record.state, record.score, record.runs[0].history) == ("failed", None, [])
     assert record.error is not None and record.error.startswith("ValueError: batch_size: 9: ")
 
 
-def test_a_damaged_result_fails_the_trial_and_not_the_study(store: Store) -> None:
+def test_a_damaged_result_fails_the_trial_and_not_the_study(store: FolderStore) -> None:
     run_shared_stages(STUDY, STUDY.seeds, store, LocalWorker())
     (model,) = (store.root / "stages" / "pretrain").glob("*/model.safetensors")
     model.write_bytes(b"")
@@ -173,7 +173,7 @@ def test_a_damaged_result_fails_the_trial_and_not_the_study(store: Store) -> Non
     assert record.error is not None and record.error.startswith(f"RuntimeError: {model}: damaged: must have")
 
 
-def test_an_error_of_ours_is_not_a_trial_s(store: Store) -> None:
+def test_an_error_of_ours_is_not_a_trial_s(store: FolderStore) -> None:
     def wrong(_: Progress) -> bool:
         raise KeyError("bug")
 
@@ -182,7 +182,7 @@ def test_an_error_of_ours_is_not_a_trial_s(store: Store) -> None:
     assert StudyRecords(STUDY, store).find(assignment()) is None
 
 
-def test_a_trial_run_again_has_the_same_record(store: Store) -> None:
+def test_a_trial_run_again_has_the_same_record(store: FolderStore) -> None:
     first = run(STUDY, assignment(), store)
     heard = Heard()
     again = run(STUDY, assignment(), store, heard)
@@ -190,7 +190,7 @@ def test_a_trial_run_again_has_the_same_record(store: Store) -> None:
     assert again.model_copy(update={"seconds": first.seconds}) == first
 
 
-def test_a_record_can_be_made_of_a_trial_whose_machine_went_away(store: Store) -> None:
+def test_a_record_can_be_made_of_a_trial_whose_machine_went_away(store: FolderStore) -> None:
     assert make_record(STUDY, assignment(), store, "failed", "gone", 1.0).runs[0].history == []
 
     def cut(progress: Progress) -> bool:
@@ -205,7 +205,7 @@ def test_a_record_can_be_made_of_a_trial_whose_machine_went_away(store: Store) -
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "finetune"])
-def test_a_trial_that_is_not_to_wait_leaves_and_goes_on_later(store: Store, stage: str) -> None:
+def test_a_trial_that_is_not_to_wait_leaves_and_goes_on_later(store: FolderStore, stage: str) -> None:
     heard, addresses = Heard(), needed(STUDY, assignment())
     making = store.try_lease(next(address for address in addresses if address.startswith(stage)))
     assert making is not None
@@ -221,7 +221,7 @@ def test_a_trial_that_is_not_to_wait_leaves_and_goes_on_later(store: Store, stag
     assert record is not None and record.state == "complete"
 
 
-def test_a_trial_needs_its_results_in_order_for_each_seed(played: Store) -> None:
+def test_a_trial_needs_its_results_in_order_for_each_seed(played: FolderStore) -> None:
     addresses = needed(SEEDS, assignment("ce"))
     assert [address.split("/")[0] for address in addresses] == ["pretrain", "finetune", "evaluate"] * 2
     assert len(set(addresses)) == 6 and all(played.has(address) for address in addresses)
@@ -245,7 +245,7 @@ def test_trials_share_the_first_stages_that_no_range_touches(searched: list[str]
     assert shared_stages(study) == shared
 
 
-def test_shared_stages_are_made_once_for_each_seed(store: Store) -> None:
+def test_shared_stages_are_made_once_for_each_seed(store: FolderStore) -> None:
     heard = Heard()
     run_shared_stages(SEEDS, SEEDS.seeds, store, LocalWorker(listener=heard))
     assert [(progress.seed, progress.epoch) for progress in heard.epochs] == [(3, 1), (3, 2), (4, 1), (4, 2)]
@@ -255,12 +255,12 @@ def test_shared_stages_are_made_once_for_each_seed(store: Store) -> None:
     assert {progress.stage for progress in trial.epochs} == {"finetune"}
 
 
-def test_nothing_is_shared_where_pretraining_is_searched(store: Store) -> None:
+def test_nothing_is_shared_where_pretraining_is_searched(store: FolderStore) -> None:
     run_shared_stages(tiny_study(search={"pretrain.lr": {"choice": [1e-3, 1e-2]}}), [0], store, LocalWorker())
     assert not (store.root / "stages").exists()
 
 
-def test_the_finals_are_each_arm_s_best_trial_on_val(played: Store) -> None:
+def test_the_finals_are_each_arm_s_best_trial_on_val(played: FolderStore) -> None:
     records = list(StudyRecords(SEEDS, played))
     best = finals(SEEDS, records)
     assert list(best) == ["neuroiou", "ce"]
@@ -272,7 +272,7 @@ def test_the_finals_are_each_arm_s_best_trial_on_val(played: Store) -> None:
     assert {spec.evaluate.split for specs in best.values() for spec in specs} == {"val"}
 
 
-def test_the_finals_open_val_once(played: Store) -> None:
+def test_the_finals_open_val_once(played: FolderStore) -> None:
     def opened(split: str) -> int:
         folders = (played.root / "stages" / "evaluate").iterdir()
         return [read_metrics(folder)["split"] for folder in folders].count(split)
@@ -285,7 +285,7 @@ def test_the_finals_open_val_once(played: Store) -> None:
     assert files(played.root / "stages") == before and heard.names == []
 
 
-def test_an_arm_without_a_complete_trial_has_no_final(store: Store) -> None:
+def test_an_arm_without_a_complete_trial_has_no_final(store: FolderStore) -> None:
     run(STUDY, assignment(), store, Heard(stop=("finetune", 2)))
     run(STUDY, assignment("ce"), store)
     assert list(finals(STUDY, list(StudyRecords(STUDY, store)))) == ["ce"]

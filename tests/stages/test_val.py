@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from neuroiou_study.spec import StudySpec
+from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.records import Assignment, State, StudyRecords, TrialRecord
-from neuroiou_study.stages.store import Store
 from neuroiou_study.stages.val import candidates, confirmations, finals, has_finals, open_confirmations
 from tests.stages.tiny import tiny_study
 
@@ -89,7 +89,7 @@ def test_a_confirmation_is_the_trial_on_one_fresh_seed_on_val_and_not_gated() ->
 
 
 def test_what_is_recorded_is_not_open_however_it_ended(tmp_path: Path) -> None:
-    spec, store = study({"seeds": 2}), Store(tmp_path)
+    spec, store = study({"seeds": 2}), FolderStore(tmp_path)
     records = StudyRecords(spec, store)
     for each in RECORDS:
         records.write(each)
@@ -107,7 +107,7 @@ def test_what_is_recorded_is_not_open_however_it_ended(tmp_path: Path) -> None:
 def test_a_study_that_confirms_has_no_finals(tmp_path: Path) -> None:
     assert set(finals(study(), RECORDS)) == {"neuroiou", "hinge", "ce"}
     assert finals(study({}), RECORDS) == {}
-    store = Store(tmp_path)
+    store = FolderStore(tmp_path)
     for spec in (study(), study({})):
         for each in RECORDS:
             StudyRecords(spec, store).write(each)

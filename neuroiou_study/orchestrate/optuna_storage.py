@@ -1,0 +1,85 @@
+"""Where Optuna keeps its studies, and patience with a database that is away for a moment."""
+
+import functools
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.exc import SQLAlchemyError
+
+from neuroiou_study.orchestrate.mlflow_view import redacted
+from neuroiou_study.stages.objects import StoreUnavailableError
+
+Result = TypeVar("Result")
+Given = ParamSpec("Given")
+PATIENCE_SECONDS = 300.0
+"""*Assumed*: a database that is started again is back by then."""
+PAUSE_SECONDS = 0.5
+OUTAGES = (StorageInternalError, SQLAlchemyError)
+
+_log = logging.getLogger(__name__)
+
+
+def open_storage(url: str | None, journal: Path) -> BaseStorage:
+    """Optuna's storage in the database at ``url``, or in the file ``journal``; what is not there is made.
+
+    Raises ValueError for a url that is none, and StoreUnavailableError if the database stays away.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if url is None:
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFileBackend(str(journal)))
+    return _Database(url).open()
+
+
+class _Database:
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def open(self) -> BaseStorage:
+        try:
+            return self._connected()
+        except (ImportError, ValueError, SQLAlchemyError) as error:
+            rule = "must be a database that SQLAlchemy opens, such as postgresql+psycopg2://host/name"
+            remedy = "correct it, or install its driver: pip install 'neuroiou-study[postgres]'"
+            # Without the cause: its text may have the password of the url.
+            raise ValueError(f"--optuna-storage {redacted(self._url)}: {redacted(error)}: {rule}: {remedy}") from None
+
+    def _connected(self) -> BaseStorage:
+        from sqlalchemy.exc import OperationalError
+
+        begin = time.monotonic()
+        while True:
+            try:
+                return RDBStorage(self._url, engine_kwargs={"pool_pre_ping": True})
+            except OperationalError as error:
+                _wait_or_give_up(error, begin)
+
+
+def patient(method: Callable[Given, Result]) -> Callable[Given, Result]:
+    """``method``, called again while Optuna's database is away; StoreUnavailableError if it stays away."""
+
+    @functools.wraps(method)
+    def call(*arguments: Given.args, **named: Given.kwargs) -> Result:
+        begin = time.monotonic()
+        while True:
+            try:
+                return method(*arguments, **named)
+            except OUTAGES as error:
+                _wait_or_give_up(error, begin)
+
+    return call
+
+
+def _wait_or_give_up(error: Exception, begin: float) -> None:
+    if time.monotonic() - begin > PATIENCE_SECONDS:
+        remedy = "start it and run the same command again"
+        raise StoreUnavailableError(f"Optuna's database: {redacted(error)}: it stays away: {remedy}") from None
+    _log.log(logging.DEBUG, "Optuna's database: %s: waiting for it", redacted(error))
+    time.sleep(PAUSE_SECONDS)
