@@ -3,45 +3,68 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress, track
 from rich.table import Table
 
 from neuroiou_study import __version__, reproduce_cli
 from neuroiou_study.spec import StudySpec, load_study
+from neuroiou_study.terminal import (
+    BUSY,
+    DONE,
+    EXIT_CODES,
+    FAILED,
+    Stopped,
+    at_the_door,
+    end,
+    err,
+    is_quiet,
+    or_fail,
+    out,
+    print_json,
+    stoppable,
+)
 
 if TYPE_CHECKING:
+    from neuroiou_study.orchestrate.study import Where
     from neuroiou_study.report.leaderboard import Leaderboard
     from neuroiou_study.stages.store import Store
 
-Result = TypeVar("Result")
-DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
-
 app = typer.Typer(
     help="Which surrogate loss makes MY segmentation model better on MY data? One YAML file is one study.",
-    epilog="Exit codes: 0 done, 1 the study failed, 2 the input is wrong.",
+    epilog=EXIT_CODES,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out = Console(highlight=False)
-err = Console(stderr=True)
-
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The study, for example search_spaces/quickstart.yaml.")]
 Set = Annotated[
     list[str],
     typer.Option("--set", metavar="KEY=VALUE", help="Replace a value: --set finetune.epochs=3; repeatable."),
 ]
-StoreAt = Annotated[str, typer.Option("--store", metavar="URI", help="Folder of all results; all nodes must see it.")]
+StoreAt = Annotated[
+    str, typer.Option("--store", metavar="URI", help="All results: a folder that all nodes see, or s3://bucket/prefix.")
+]
 TrackingUri = Annotated[
     str, typer.Option("--tracking-uri", metavar="URI", help="MLflow server or database. Default: SQLite in the store.")
+]
+OptunaAt = Annotated[
+    str | None,
+    typer.Option(
+        "--optuna-storage",
+        metavar="URL",
+        envvar="NEUROIOU_OPTUNA_STORAGE",
+        help="Database of the search, such as postgresql+psycopg2://host/name. Default: a journal file in the store.",
+    ),
+]
+AllowCode = Annotated[
+    bool, typer.Option("--allow-code", help="Let `model.factory` run code of its own. Trust the file and the package.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 
@@ -58,8 +81,10 @@ def validate(
     file: File,
     overrides: Set = [],  # noqa: B006
     data: Annotated[bool, typer.Option(help="Open every image and label too.")] = True,
+    allow_code: AllowCode = False,
 ) -> None:
     """Check a study file, and every image and label it names, without running anything."""
+    _allow(allow_code)
     study = _load(file, overrides)
     if data:
         _check_data(study)
@@ -77,11 +102,11 @@ def data(file: File, overrides: Set = []) -> None:  # noqa: B006
     study = _load(file, overrides)
 
     def make() -> Table:
-        with Progress(console=err, transient=True, disable=_is_quiet()) as bar:
+        with Progress(console=err, transient=True, disable=is_quiet()) as bar:
             task = bar.add_task("reading data", total=num_samples(study))
             return data_table(study, lambda _: bar.advance(task))
 
-    out.print(_at_the_door(make))
+    out.print(at_the_door(make))
 
 
 @app.command()
@@ -96,7 +121,7 @@ def plan(file: File, overrides: Set = [], store: StoreAt = "./runs") -> None:  #
     from neuroiou_study.report.status import plan_table, stage_rows
     from neuroiou_study.stages.records import StudyRecords
 
-    study, opened = _load(file, overrides), _at_the_door(lambda: _open_store(store))
+    study, opened = _load(file, overrides), at_the_door(lambda: _open_store(store))
     out.print(_summary(study), soft_wrap=True)
     out.print(plan_table(stage_rows(study, opened, list(StudyRecords(study, opened)))))
 
@@ -107,23 +132,26 @@ def run(
     overrides: Set = [],  # noqa: B006
     store: StoreAt = "./runs",
     tracking_uri: TrackingUri = "",
+    optuna_storage: OptunaAt = None,
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to use. Default: RAY_ADDRESS, else a local one for this run.")
     ] = None,
     backend: Annotated[BackendName, typer.Option(help="`local` runs in this process, without Ray.")] = BackendName.ray,
+    allow_code: AllowCode = False,
 ) -> None:
     """Run a study to its end, or continue it: finished work is never repeated."""
-    study, opened = _load(file, overrides), _at_the_door(lambda: _open_store(store))
+    _allow(allow_code)
+    study, opened = _load(file, overrides), at_the_door(lambda: _open_store(store))
     if study.model.note:
         err.print(study.model.note, soft_wrap=True)
     _check_data(study)
-    _run(study, opened, tracking_uri or _default_tracking(opened), address, backend)
+    _run(study, opened, backend.value, address, tracking_uri or _default_tracking(opened), optuna_storage)
     board = _print_report(study, opened)
     if not tracking_uri:
         out.print(f"Every trial: mlflow ui --backend-store-uri {_default_tracking(opened)}", soft_wrap=True)
     empty = [row.arm for row in board.arms if row.complete == 0]
     if empty:
-        _end(FAILED, f"no trial of {', '.join(empty)} is complete: see the errors above, change the file, run again")
+        end(FAILED, f"no trial of {', '.join(empty)} is complete: see the errors above, change the file, run again")
 
 
 @app.command()
@@ -131,14 +159,14 @@ def status(file: File, overrides: Set = [], store: StoreAt = "./runs", as_json: 
     """Say where a study stands and who runs it."""
     from neuroiou_study.report.status import make_status, status_table
 
-    found = make_status(_load(file, overrides), _at_the_door(lambda: _open_store(store)))
-    _print_json(found.as_document()) if as_json else out.print(status_table(found))
+    found = make_status(_load(file, overrides), at_the_door(lambda: _open_store(store)))
+    print_json(found.as_document()) if as_json else out.print(status_table(found))
 
 
 @app.command()
 def report(file: File, overrides: Set = [], store: StoreAt = "./runs", as_json: AsJson = False) -> None:  # noqa: B006
     """Print the leaderboard: the best of each arm, with its difference to the cross-entropy control."""
-    _print_report(_load(file, overrides), _at_the_door(lambda: _open_store(store)), as_json)
+    _print_report(_load(file, overrides), at_the_door(lambda: _open_store(store)), as_json)
 
 
 @app.command()
@@ -152,9 +180,9 @@ def export(
     from neuroiou_study.report.export import export_loss
     from neuroiou_study.stages.records import StudyRecords
 
-    study, opened = _load(file, overrides), _at_the_door(lambda: _open_store(store))
+    study, opened = _load(file, overrides), at_the_door(lambda: _open_store(store))
     records = list(StudyRecords(study, opened))
-    best = _or_fail(lambda: export_loss(study, opened, records, to))
+    best = or_fail(lambda: export_loss(study, opened, records, to))
     out.print(f"{to}: the surrogate of {best.assignment.name}; its README says how to use it", soft_wrap=True)
 
 
@@ -168,9 +196,9 @@ def sync(
     """Bring MLflow up to date with the store; it can rebuild everything."""
     from neuroiou_study.orchestrate import tracking
 
-    study, opened = _load(file, overrides), _at_the_door(lambda: _open_store(store))
+    study, opened = _load(file, overrides), at_the_door(lambda: _open_store(store))
     uri = tracking_uri or _default_tracking(opened)
-    num_runs = _or_fail(lambda: tracking.sync(study, opened, uri))
+    num_runs = or_fail(lambda: tracking.sync(study, opened, uri))
     out.print(f"{num_runs} trial runs are in MLflow", soft_wrap=True)
 
 
@@ -191,28 +219,7 @@ def main() -> None:
 
 
 def _load(file: Path, overrides: list[str]) -> StudySpec:
-    return _at_the_door(lambda: load_study(file, overrides))
-
-
-def _at_the_door(call: Callable[[], Result]) -> Result:
-    """What ``call`` returns; input it finds wrong ends the program with exit code 2 and no traceback."""
-    try:
-        return call()
-    except (ValueError, OSError, RuntimeError) as error:
-        _end(WRONG_INPUT, str(error))
-
-
-def _or_fail(call: Callable[[], Result]) -> Result:
-    """What ``call`` returns; a world that is not as it must be ends the program with exit code 1."""
-    try:
-        return call()
-    except (RuntimeError, ValueError, OSError) as error:
-        _end(FAILED, str(error))
-
-
-def _end(code: int, message: str) -> NoReturn:
-    err.print(message, style="red", soft_wrap=True, markup=False, highlight=False)
-    raise typer.Exit(code)
+    return at_the_door(lambda: load_study(file, overrides))
 
 
 def _open_store(store: str) -> Store:
@@ -231,28 +238,34 @@ def _check_data(study: StudySpec) -> None:
 
     def check() -> None:
         total = num_samples(study)
-        for _ in track(check_data(study), "checking data", total, console=err, transient=True, disable=_is_quiet()):
+        for _ in track(check_data(study), "checking data", total, console=err, transient=True, disable=is_quiet()):
             pass
 
-    _at_the_door(check)
+    at_the_door(check)
 
 
-def _is_quiet() -> bool:
-    return not err.is_terminal
+def _allow(code: bool) -> None:
+    """Workers read it too: Ray's get it from ``orchestrate/cluster.py``."""
+    if code:
+        os.environ["NEUROIOU_ALLOW_CODE"] = "1"
 
 
-def _run(study: StudySpec, store: Store, tracking_uri: str, address: str | None, backend: BackendName) -> None:
-    from neuroiou_study.orchestrate.study import Where, run_study
+def _run(
+    study: StudySpec, store: Store, backend: str, address: str | None, tracking_uri: str, optuna_url: str | None
+) -> None:
+    from neuroiou_study.orchestrate.study import StudyBusyError, Where, run_study
     from neuroiou_study.report.notices import notices
     from neuroiou_study.report.progress import ProgressView
     from neuroiou_study.report.status import num_runs
 
-    where = Where(backend.value, address, tracking_uri)
+    where = Where(backend, address, tracking_uri, optuna_url)
     try:
-        with notices(err), ProgressView(study, num_runs(study), err) as view:
-            _or_fail(lambda: run_study(study, store, where, view))
-    except KeyboardInterrupt:
-        _end(INTERRUPTED, "interrupted; the same command continues where it stopped")
+        with stoppable(), notices(err), ProgressView(study, num_runs(study), err) as view:
+            or_fail(lambda: run_study(study, store, where, view))
+    except StudyBusyError as error:
+        end(BUSY, str(error))
+    except Stopped as stopped:
+        end(stopped.exit_code, "stopped; the same command continues where it stopped")
 
 
 def _print_report(study: StudySpec, store: Store, as_json: bool = False) -> Leaderboard:
@@ -262,26 +275,13 @@ def _print_report(study: StudySpec, store: Store, as_json: bool = False) -> Lead
 
     board = make_leaderboard(study, store, list(StudyRecords(study, store)))
     if as_json:
-        _print_json(board.as_document())
+        print_json(board.as_document())
         return board
     for table in as_tables(board):
         out.print(table)
     for note in filter(None, [verdict(board), *caveats(board)]):
         out.print(note, soft_wrap=True)
     return board
-
-
-def _print_json(document: object) -> None:
-    sys.stdout.write(json.dumps(_without_nan(document), indent=2, allow_nan=False) + "\n")
-
-
-def _without_nan(document: object) -> object:
-    """``document`` with null for what has no value: JSON has no NaN."""
-    if isinstance(document, dict):
-        return {name: _without_nan(value) for name, value in document.items()}
-    if isinstance(document, list | tuple):
-        return [_without_nan(value) for value in document]
-    return None if isinstance(document, float) and document != document else document
 
 
 def _summary(study: StudySpec) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+
+from neuroiou_study.terminal import FAILED, WRONG_INPUT, Stopped, end, err, out, stoppable
 
 if TYPE_CHECKING:
     from neuroiou_study.orchestrate.paper_studies import Wish
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
     from neuroiou_study.report.reproduced import Reproduction, Setting
     from neuroiou_study.spec import StudySpec
     from neuroiou_study.stages.store import Store
-
-FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
-out = Console(highlight=False)
-err = Console(stderr=True)
 
 
 class Backend(StrEnum):
@@ -64,11 +61,11 @@ def reproduce(
         database(uri)
         settings = _plan(target, Wish(find_data(data), smoke, per_category, tuple(overrides)))
     except (ValueError, OSError, RuntimeError) as error:
-        _end(WRONG_INPUT, str(error))
+        end(WRONG_INPUT, str(error))
     failures = [failure for each in settings for failure in _one(each, opened, Where(backend.value, None, uri), to)]
     out.print(f"All files: MLflow at {uri}, experiment reproduce", soft_wrap=True)
     if failures:
-        _end(FAILED, "\n".join(failures))
+        end(FAILED, "\n".join(failures))
 
 
 def _plan(target: str, wish: Wish) -> list[Setting]:
@@ -82,11 +79,12 @@ def _one(setting: Setting, store: Store, where: Where, folder: Path) -> list[str
     from neuroiou_study.orchestrate import reproduce
 
     try:
-        made, files = reproduce.reproduce(setting, store, where, folder, _watched)
+        with stoppable():
+            made, files = reproduce.reproduce(setting, store, where, folder, _watched)
     except (RuntimeError, ValueError, OSError) as error:
         return [f"{setting.target}: {error}"]
-    except KeyboardInterrupt:
-        _end(INTERRUPTED, "interrupted; the same command continues where it stopped")
+    except Stopped as stopped:
+        end(stopped.exit_code, "stopped; the same command continues where it stopped")
     _say(made, files)
     return [f"{made.target}: {each}: no complete trial: see the errors above" for each in made.missing]
 
@@ -103,8 +101,3 @@ def _say(made: Reproduction, files: list[Path]) -> None:
     out.print(f"{made.target}, data: {made.setting.data}{smoke}", soft_wrap=True, style="bold", markup=False)
     out.print(f"  {made.headline}", soft_wrap=True, markup=False)
     out.print(f"  {', '.join(map(str, files))}", soft_wrap=True, markup=False)
-
-
-def _end(code: int, message: str) -> NoReturn:
-    err.print(message, style="red", soft_wrap=True, markup=False, highlight=False)
-    raise typer.Exit(code)

@@ -71,7 +71,7 @@ def test_a_second_driver_is_told_who_has_the_study(tmp_path: Path) -> None:
     try:
         wait_until(lambda: (store / "studies").is_dir() or driver.poll() is not None, 60)
         second = call("run", study, "--store", store, "--backend", "local")
-        assert second.returncode == 1
+        assert second.returncode == 3
         assert f"process {driver.pid} on" in second.stderr
     finally:
         driver.kill()

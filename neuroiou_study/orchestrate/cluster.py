@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import secrets
 import warnings
 from collections.abc import Iterator
 from math import floor
@@ -18,6 +19,8 @@ _FOR_DRIVER = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Tune would take Ctrl-C for the wish to end this search well, and go on with what comes after it.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # Tune would write all trials down again and again, for a Tuner.restore that is not used.
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",
 }
@@ -38,6 +41,8 @@ def connected(address: str | None) -> Iterator[None]:
         os.environ.setdefault(name, value)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="ray")
+    if address is None:
+        _make_token()
     _init(address)
     try:
         yield
@@ -51,16 +56,26 @@ def _init(address: str | None) -> None:
         include_dashboard=False if address is None else None,
         log_to_driver=False,
         logging_level=logging.ERROR,
-        runtime_env={"env_vars": _FOR_WORKERS},
+        runtime_env={"env_vars": {**_FOR_WORKERS, **_allowed_code()}},
     )
-    _protect_token()
 
 
-def _protect_token() -> None:
-    """Ray writes the token it makes for everyone to read; it is a key to this user's processes."""
+def _allowed_code() -> dict[str, str]:
+    return {name: os.environ[name] for name in ("NEUROIOU_ALLOW_CODE",) if name in os.environ}
+
+
+def _make_token() -> None:
+    """See that only this user can read the token that Ray asks for, the key to this user's processes.
+
+    A cluster that we start asks for it unless RAY_AUTH_MODE says otherwise; Ray would make one for everyone to read.
+    """
     path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
-    with contextlib.suppress(OSError):
-        path.chmod(0o600)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+    path.chmod(0o600)
 
 
 def trials_at_once(resources: ResourcesSpec) -> int:

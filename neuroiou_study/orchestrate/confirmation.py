@@ -2,6 +2,8 @@
 
 from collections import deque
 
+from neuroiou_study.orchestrate.attendance import Attendance
+from neuroiou_study.orchestrate.budget import Spending
 from neuroiou_study.orchestrate.postponed import PostponedTrials
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.backend import Progress
@@ -12,26 +14,33 @@ from neuroiou_study.stages.trial import make_record
 from neuroiou_study.stages.val import open_confirmations
 
 
-class Confirmation:
+class Confirmation(Attendance):
     """The second half of a study, with the methods of :class:`~neuroiou_study.orchestrate.search.Search`."""
 
     def __init__(self, study: StudySpec, store: Store) -> None:
+        super().__init__()
         self._study, self._store, self._records = study, store, StudyRecords(study, store)
         self._fresh = deque(open_confirmations(study, store))
         self._postponed, self._live = PostponedTrials(study, store), set[str]()
         self._news: list[News] = []
+        self._spending = Spending(study, store)
 
     def next(self) -> Assignment | None:
         """The next trial to run again, or None while there is none, and when ``is_over``."""
-        assignment = self._postponed.take() or (self._fresh.popleft() if self._fresh else None)
+        assignment = self._postponed.take() or self._fresh_one()
         if assignment is not None:
             self._live.add(assignment.name)
             self._news.append(Begun(assignment))
         return assignment
 
+    def _fresh_one(self) -> Assignment | None:
+        if not self._fresh or self._spending.is_over():
+            return None
+        return self._fresh.popleft()
+
     def is_over(self) -> bool:
-        """Have all trials ended?"""
-        return not self._fresh and not self._live
+        """Have all trials ended, or those that may begin within the budget?"""
+        return not self._live and (not self._fresh or self._spending.is_over())
 
     def report(self, assignment: Assignment | None, progress: Progress) -> bool:
         """Hear of an epoch; a confirmation always goes on."""
@@ -50,6 +59,7 @@ class Confirmation:
             record = make_record(self._study, assignment, self._store, "failed", error or "ended without a record", 0.0)
             self._records.write(record)
         self._live.discard(assignment.name)
+        self._spending.write()
         self._news.append(Ended(record))
 
     def news(self) -> list[News]:

@@ -5,15 +5,16 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from neuroiou_study.orchestrate.mlflow_view import redacted
+from neuroiou_study.orchestrate.uris import redacted
 from neuroiou_study.stages.objects import StoreUnavailableError
 
 Result = TypeVar("Result")
@@ -21,26 +22,28 @@ Given = ParamSpec("Given")
 PATIENCE_SECONDS = 300.0
 """*Assumed*: a database that is started again is back by then."""
 PAUSE_SECONDS = 0.5
+CONNECT_SECONDS = 5
+"""*Assumed*; libpq wants a whole number."""
 OUTAGES = (StorageInternalError, SQLAlchemyError)
 
 _log = logging.getLogger(__name__)
 
 
-def open_storage(url: str | None, journal: Path) -> BaseStorage:
+def open_storage(url: str | None, journal: Path, patience_seconds: float = PATIENCE_SECONDS) -> BaseStorage:
     """Optuna's storage in the database at ``url``, or in the file ``journal``; what is not there is made.
 
-    Raises ValueError for a url that is none, and StoreUnavailableError if the database stays away.
+    Raises ValueError for a url that is none, and StoreUnavailableError if the database stays away for so long.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if url is None:
         journal.parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(str(journal)))
-    return _Database(url).open()
+    return _Database(url, patience_seconds).open()
 
 
 class _Database:
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, patience_seconds: float) -> None:
+        self._url, self._patience_seconds = url, patience_seconds
 
     def open(self) -> BaseStorage:
         try:
@@ -57,9 +60,15 @@ class _Database:
         begin = time.monotonic()
         while True:
             try:
-                return RDBStorage(self._url, engine_kwargs={"pool_pre_ping": True})
+                return RDBStorage(self._url, engine_kwargs={"pool_pre_ping": True, **_bounded(self._url)})
             except OperationalError as error:
-                _wait_or_give_up(error, begin)
+                _wait_or_give_up(error, begin, self._patience_seconds)
+
+
+def _bounded(url: str) -> dict[str, Any]:
+    """Settings with which a PostgreSQL that says nothing is away, and not waited for for ever."""
+    is_postgres = make_url(url).drivername in ("postgresql+psycopg2", "postgresql+psycopg")
+    return {"connect_args": {"connect_timeout": CONNECT_SECONDS}} if is_postgres else {}
 
 
 def patient(method: Callable[Given, Result]) -> Callable[Given, Result]:
@@ -77,8 +86,8 @@ def patient(method: Callable[Given, Result]) -> Callable[Given, Result]:
     return call
 
 
-def _wait_or_give_up(error: Exception, begin: float) -> None:
-    if time.monotonic() - begin > PATIENCE_SECONDS:
+def _wait_or_give_up(error: Exception, begin: float, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    if time.monotonic() - begin > patience_seconds:
         remedy = "start it and run the same command again"
         raise StoreUnavailableError(f"Optuna's database: {redacted(error)}: it stays away: {remedy}") from None
     _log.log(logging.DEBUG, "Optuna's database: %s: waiting for it", redacted(error))

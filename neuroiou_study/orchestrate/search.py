@@ -5,7 +5,6 @@ same command continues a study. Intermediate values reach Optuna while a trial r
 back as the answer: pruning is a trial that returns early, nobody is killed.
 """
 
-import time
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from optuna.trial import Trial
 
 from neuroiou_study.orchestrate.arm import STATES, Arm, is_gated, open_arm, steps_of
+from neuroiou_study.orchestrate.attendance import Attendance
+from neuroiou_study.orchestrate.budget import Spending
 from neuroiou_study.orchestrate.optuna_storage import open_storage, patient
 from neuroiou_study.orchestrate.postponed import PostponedTrials
 from neuroiou_study.orchestrate.screened import enqueue_screened
@@ -24,7 +25,6 @@ from neuroiou_study.stages.store import Store
 from neuroiou_study.stages.trial import make_record
 
 JOURNAL_FILE = "optuna.log"
-ELAPSED_FILE = "elapsed.json"
 
 
 @dataclass
@@ -40,18 +40,19 @@ class _Live:
             self.steps.add(step)
 
 
-class Search:
+class Search(Attendance):
     """The search of one study. One process at a time may have it open (the study's lease sees to that)."""
 
     @patient
     def __init__(self, study: StudySpec, store: Store, optuna_url: str | None = None) -> None:
+        super().__init__()
         self._study, self._store, self._records = study, store, StudyRecords(study, store)
         self._records.begin()
         self._arms = self._open_arms(optuna_url)
         self._live: dict[str, _Live] = {}
         self._postponed = PostponedTrials(study, store)
         self._news: list[News] = []
-        self._begin, self._before = time.monotonic(), self._read_elapsed()
+        self._spending = Spending(study, store)
         self._orphans = deque(self._take_over())
         self._is_asking = False
 
@@ -102,18 +103,13 @@ class Search:
         _tell(live, record)
         del self._live[assignment.name]
         self._arms[assignment.arm].gated += is_gated(STATES[record.state], live.steps)
-        self._store.write_json(f"{self._records.folder}/{ELAPSED_FILE}", self.elapsed_seconds)
+        self._spending.write()
         self._news.append(Ended(record))
 
     def news(self) -> list[News]:
         """What has happened since the last call."""
         news, self._news = self._news, []
         return news
-
-    @property
-    def elapsed_seconds(self) -> float:
-        """How long the study has run, restarts included and downtime not."""
-        return self._before + time.monotonic() - self._begin
 
     def _open_arms(self, optuna_url: str | None) -> dict[str, Arm]:
         storage = open_storage(optuna_url, self._store.scratch / self._records.folder / JOURNAL_FILE)
@@ -123,9 +119,6 @@ class Search:
         for assignment in self._records.handed_out():
             begun[assignment.arm].append(assignment)
         return {arm: open_arm(self._study, arm, storage, ended[arm], begun[arm]) for arm in self._study.arms}
-
-    def _read_elapsed(self) -> float:
-        return float(self._store.read_json(f"{self._records.folder}/{ELAPSED_FILE}") or 0.0)
 
     def _take_over(self) -> Iterator[Assignment]:
         """Trials that a dead driver left running; those whose record is there only have to be told."""
@@ -143,8 +136,7 @@ class Search:
 
     def _ask(self) -> Assignment | None:
         """A trial of the arm that has had the fewest, so that all arms advance together."""
-        hours = self._study.budget.max_hours
-        if (hours is not None and self.elapsed_seconds > hours * 3600) or self._many_wait:
+        if self._spending.is_over() or self._many_wait:
             return None
         arm = max(self._arms.values(), key=lambda arm: arm.num_missing)
         if arm.num_missing <= 0:

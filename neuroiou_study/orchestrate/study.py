@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from neuroiou_study.orchestrate.confirmation import Confirmation
@@ -20,7 +20,7 @@ from neuroiou_study.stages.val import run_finals
 _log = logging.getLogger(__name__)
 
 
-class StudyBusyError(RuntimeError):
+class StudyBusyError(Exception):
     """Another driver runs this study."""
 
 
@@ -43,6 +43,7 @@ class Where:
     backend: str = "ray"
     address: str | None = None
     tracking_uri: str = ""
+    optuna_url: str | None = field(default=None, repr=False)  # it may have a password
 
 
 def run_study(study: StudySpec, store: Store, where: Where, observer: Observer) -> list[TrialRecord]:
@@ -58,9 +59,9 @@ def run_study(study: StudySpec, store: Store, where: Where, observer: Observer) 
             observer(news)
 
         if where.backend == "local":
-            run_here(study, store, hear)
+            run_here(study, store, hear, where.optuna_url)
         else:
-            _run_on_ray(study, store, where.address, hear)
+            _run_on_ray(study, store, where, hear)
         records = list(StudyRecords(study, store))
         tracker.conclude(records)
         if tracker.behind:
@@ -68,11 +69,11 @@ def run_study(study: StudySpec, store: Store, where: Where, observer: Observer) 
     return records
 
 
-def run_here(study: StudySpec, store: Store, observer: Observer) -> None:
+def run_here(study: StudySpec, store: Store, observer: Observer, optuna_url: str | None = None) -> None:
     """The study in this process, one trial after the other, without Ray."""
     from neuroiou_study.orchestrate.search import Search
 
-    search = Search(study, store)
+    search = Search(study, store, optuna_url)
     run_shared_stages(study, study.seeds, store, _worker(study, search, None, observer))
     run_screening(study, store, _worker(study, search, None, observer))
     _run_all(study, store, search, observer)
@@ -98,13 +99,13 @@ def _worker(study: StudySpec, agenda: Agenda, assignment: Assignment | None, obs
     return LocalWorker(best_device(), listener, study.resources)
 
 
-def _run_on_ray(study: StudySpec, store: Store, address: str | None, observer: Observer) -> None:
+def _run_on_ray(study: StudySpec, store: Store, where: Where, observer: Observer) -> None:
     # Ray takes a second to import; a local run does not need it.
     from neuroiou_study.orchestrate.cluster import connected
     from neuroiou_study.orchestrate.tuning import run_on_ray
 
-    with connected(address):
-        run_on_ray(study, store, observer)
+    with connected(where.address):
+        run_on_ray(study, store, where.optuna_url, observer)
 
 
 def _pass_on(news: list[News], observer: Observer) -> None:

@@ -17,6 +17,8 @@ class BudgetSpec(Spec):
     """
     max_hours: float | None = Field(None, gt=0)
     """No further trial starts after so many hours of the study's computing, restarts included."""
+    max_gpu_hours: float | None = Field(None, gt=0)
+    """No further trial starts after so many hours of reserved GPUs, of all stages together, restarts included."""
 
 
 class ResourcesSpec(Spec):
@@ -32,6 +34,12 @@ class ResourcesSpec(Spec):
     """Unset: as many as the cluster holds."""
     shared_workers: int | None = Field(None, ge=1)
     """Workers of stages that all trials share (mostly pretrain). Unset: workers × trials_at_once."""
+    micro_batches: int = Field(1, ge=1)
+    """Parts of a worker's batch that pass through the network one after the other: less memory, and more time.
+
+    Loss and gradient are those of the whole batch, but for dropout, which draws other numbers, and batch normalisation,
+    which sees a part at a time.
+    """
     loader_workers: int = Field(0, ge=0)
     """Processes of each worker that load images; 0 loads in the worker."""
     kernel: Literal["auto", "reference", "eager", "compiled", "triton"] = "auto"
@@ -42,6 +50,17 @@ class ResourcesSpec(Spec):
     """Give networks to ``torch.compile``: minutes once for each size of image, then faster steps on a GPU."""
     image_cache: bool = True
     """Decode images of files once on each machine, to ~/.cache/neuroiou-study/images or below NEUROIOU_CACHE."""
+
+
+class RetrySpec(Spec):
+    """What is tried again when machines fail; a trial goes on from its last checkpoint."""
+
+    crashes: int = Field(2, ge=0)
+    """How often a trial whose process died is begun again; *assumed*. A machine that was taken away does not count."""
+    hung_seconds: float | None = Field(1800, gt=0)
+    """A worker that gives no sign of life for so long is killed, and its trial begun again; *assumed*. null: never."""
+    halve_batch: bool = True
+    """Begin a trial that runs out of GPU memory again, once, with twice the ``resources.micro_batches``."""
 
 
 class NoPrunerSpec(Spec):

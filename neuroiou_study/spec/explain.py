@@ -7,12 +7,16 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from neuroiou_study.spec.parse import printable
+
 _REMEDY = "change it (`neuroiou-study schema` describes it)"
 
 
 def explain(error: ValidationError, document: Any, spec: type[BaseModel]) -> list[str]:
-    """A line for each mistake in ``document``, which is not a ``spec``."""
-    return [_line(detail, document, spec) for detail in error.errors()]
+    """A line for each of the first mistakes in ``document``, which is not a ``spec``."""
+    details = error.errors(include_url=False)
+    more = [f"{len(details) - MAX_LINES} more mistakes: correct these first"] if len(details) > MAX_LINES else []
+    return [_line(detail, document, spec) for detail in details[:MAX_LINES]] + more
 
 
 def rule(detail: ErrorDetails) -> str:
@@ -45,7 +49,7 @@ def _line(detail: ErrorDetails, document: Any, spec: type[BaseModel]) -> str:
         case "extra_forbidden":
             return f"{'.'.join(path)}: {unknown_key(path, spec)}"
         case "missing":
-            return _missing([*path, str(detail["loc"][-1])])
+            return _missing([*path, printable(detail["loc"][-1])])
         case "union_tag_not_found":
             return _missing([*path, "name"])
         case "union_tag_invalid":
@@ -72,7 +76,7 @@ def _path(parts: Sequence[int | str], document: Any) -> list[str]:
             document = document[part]
         except (KeyError, IndexError, TypeError):
             continue
-        path.append(str(part))
+        path.append(printable(part))
     return path
 
 

@@ -1,15 +1,14 @@
 """From a YAML file to a StudySpec that is known to be right, or to an error that says what to change."""
 
-import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from neuroiou_study.spec.explain import explain, rule, unknown_key
+from neuroiou_study.spec.parse import MAX_BYTES, ParseError, parse
 from neuroiou_study.spec.ranges import Scalar
 from neuroiou_study.spec.study import StudySpec
 from neuroiou_study.spec.trial import TrialSpec
@@ -19,22 +18,8 @@ class SpecError(ValueError):
     """A study file is wrong; the message has a line *where: value: rule: remedy* for each mistake."""
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads ``1e-4`` as a number, as YAML 1.2 does and YAML 1.1 does not."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [key.value for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
-        repeated = sorted({str(key) for key in keys if keys.count(key) > 1})
-        if repeated:
-            raise yaml.constructor.ConstructorError(None, None, f"key {repeated[0]} stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
+MAX_PAIRS = 20_000
+"""Pairs of values of two ranges that are tried when a file is loaded, in seconds; *assumed*: ours have some hundred."""
 
 
 def load_study(path: Path | str, overrides: Sequence[str] = ()) -> StudySpec:
@@ -58,18 +43,18 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> StudySpec:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = _parse(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ParseError(f"more than {MAX_BYTES} bytes")
+        document = parse(content.decode("utf-8"))
     except OSError as error:
         raise SpecError(f"{path}: {error.strerror}: must be a readable study file: check the path") from error
-    except (yaml.YAMLError, ValueError) as error:
+    except ValueError as error:
         raise SpecError(f"{path}: {' '.join(str(error).split())}: must be YAML in UTF-8: correct that place") from error
     if not isinstance(document, dict):
         raise SpecError(f"{path}: {type(document).__name__}: must be a mapping of keys: see search_spaces/")
     return document
-
-
-def _parse(text: str) -> Any:
-    return yaml.load(text, Loader=_Loader)  # noqa: S506  a SafeLoader with one resolver more
 
 
 def _override(document: dict[str, Any], override: str) -> None:
@@ -79,8 +64,8 @@ def _override(document: dict[str, Any], override: str) -> None:
     # The names of ranges have dots of their own.
     parts = key.split(".", 1 if key.startswith("search.") else -1)
     try:
-        _put(document, parts, _parse(text))
-    except (yaml.YAMLError, ValueError, TypeError) as error:
+        _put(document, parts, parse(text))
+    except (ValueError, TypeError) as error:
         raise SpecError(f"--set {override}: must name a field and give it a YAML value: correct it") from error
 
 
@@ -98,6 +83,11 @@ def _put(document: dict[str, Any], parts: Sequence[str], value: object) -> None:
 
 def _require_valid_ranges(study: StudySpec, where: str) -> None:
     """Put every corner of every range, and of every two ranges together, into a trial."""
+    num_corners = [len(bounds.corners) for bounds in study.search.values()]
+    num_pairs = sum(one * other for one, other in combinations(num_corners, 2))
+    if num_pairs > MAX_PAIRS:
+        rule = f"at most {MAX_PAIRS}, each of which must make a trial: shorten the choices"
+        raise SpecError(f"{where}: {num_pairs} pairs of values: {rule}")
     for names in [*combinations(study.search, 1), *combinations(study.search, 2)]:
         for corners in product(*(study.search[name].corners for name in names)):
             _require_valid(study, dict(zip(names, corners, strict=True)), where)

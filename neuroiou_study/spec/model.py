@@ -62,7 +62,8 @@ class CustomModelSpec(_NetworkSpec):
 
     name: Literal["custom"]
     factory: str = Field(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
-    """``package.module:factory``; called as ``factory(num_classes=C, **options)`` and importable on every node."""
+    """``package.module:factory``; called as ``factory(num_classes=C, **options)`` and importable on every node.
+    It runs where the command line says ``--allow-code``."""
     options: dict[str, Scalar] = Field(default_factory=dict)
     """Keyword arguments of the factory."""
 

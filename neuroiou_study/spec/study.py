@@ -8,7 +8,14 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from neuroiou_study.spec.base import broken
-from neuroiou_study.spec.budget import BudgetSpec, ConfirmSpec, MedianPrunerSpec, PrunerSpec, ResourcesSpec
+from neuroiou_study.spec.budget import (
+    BudgetSpec,
+    ConfirmSpec,
+    MedianPrunerSpec,
+    PrunerSpec,
+    ResourcesSpec,
+    RetrySpec,
+)
 from neuroiou_study.spec.losses import LossSpec
 from neuroiou_study.spec.ranges import Range, Scalar
 from neuroiou_study.spec.screen import ScreenSpec
@@ -45,6 +52,8 @@ class StudySpec(TrialSpec):
     """Unset: ``val`` is opened for the search's own seeds, without an interval or a verdict."""
     budget: BudgetSpec = BudgetSpec()
     resources: ResourcesSpec = ResourcesSpec()
+    retry: RetrySpec = RetrySpec()
+    """What is tried again when machines fail."""
 
     @field_validator("search")
     @classmethod
@@ -180,8 +189,11 @@ class StudySpec(TrialSpec):
 
     @property
     def identity(self) -> str:
-        """``<name>-<hash>``: studies with equal trials share it; budget, resources and confirmation may change."""
-        without = {"budget", "resources", "confirm", *(() if self.screen else ("screen",))}
+        """``<name>-<hash>``: a study may be extended under it: budget, machines, confirmation and ranges may change.
+
+        Where surrogates are screened, the ranges decide which, and belong to it.
+        """
+        without = {"budget", "resources", "retry", "confirm", *(() if self.screen else ("screen", "search"))}
         document = self.model_dump(mode="json", exclude=without)
         text = json.dumps(document, sort_keys=True)
         return f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

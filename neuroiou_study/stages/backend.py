@@ -71,6 +71,8 @@ class Worker(ABC):
     """Hears of every batch that this worker loads: a sign of life."""
     is_leaving: Callable[[], bool] = stay
     """Has this machine been told to go?"""
+    account: str | None = None
+    """The study that pays for the work: whose ledger it is in."""
 
     @property
     @abstractmethod
@@ -86,6 +88,10 @@ class Worker(ABC):
         """Loads this worker's part of ``dataset`` onto its device; every batch is a sign of life."""
         workers = self.resources.loader_workers
         return Loader(dataset, shard=self.shard, loader_workers=workers, device=self.device, on_batch=self.alive)
+
+    def at_once(self, batch_size: int) -> int:
+        """How many of ``batch_size`` images go through a network at a time where each is for itself."""
+        return -(-batch_size // self.resources.micro_batches)
 
     def prepare_model(self, model: nn.Module) -> nn.Module:
         """``model``, as ``resources`` want it computed, on this worker's device; gradients averaged over the group."""

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 
 from neuroiou_study.core.data.dataset import SPLITS, Sample, SegmentationDataset, Split
 from neuroiou_study.spec import StudySpec
-from neuroiou_study.spec.losses import NeuroIoUSpec
+from neuroiou_study.spec.losses import LossSpec, NeuroIoUSpec, WeightedCrossEntropySpec
 from neuroiou_study.stages import build
 
 
-def check_data(study: StudySpec) -> Iterator[str]:
+def check_data(study: StudySpec, at_most: int | None = None) -> Iterator[str]:
     """Open every sample of every split, yielding names as it goes; build the network with its weights.
 
+    ``at_most`` opens so many of each split only, evenly spaced; every listed file must be there all the same.
     Raises FileNotFoundError or ValueError, *where: value: rule: remedy*, at the first thing that is wrong; RuntimeError
     if weights in object storage cannot be read.
     """
@@ -21,21 +22,34 @@ def check_data(study: StudySpec) -> Iterator[str]:
     _check_batches(study, len(datasets["train"]))
     build.model(study.model, datasets["train"].num_classes, study.seed, pretrained=True)
     for split, dataset in datasets.items():
-        yield from _check_samples(dataset, split, _whole_image_batches(study, split))
+        yield from _check_samples(dataset, split, _whole_image_batches(study, split), at_most)
     for loss in (study.pretrain.loss, study.finetune.loss, *study.controls.values()):
-        if not isinstance(loss, NeuroIoUSpec):
+        if not isinstance(loss, NeuroIoUSpec) and (at_most is None or not _reads_all_labels(loss)):
             build.loss(loss, datasets["train"])
 
 
-def num_samples(study: StudySpec) -> int:
+def num_samples(study: StudySpec, at_most: int | None = None) -> int:
     """How many samples :func:`check_data` opens."""
-    return sum(len(build.dataset(study.data, split)) for split in SPLITS)
+    return sum(len(evenly_spaced(len(build.dataset(study.data, split)), at_most)) for split in SPLITS)
 
 
-def _check_samples(dataset: SegmentationDataset, split: Split, batched_by: list[str]) -> Iterator[str]:
+def evenly_spaced(number: int, at_most: int | None) -> list[int]:
+    """``at_most`` of the positions 0 … ``number`` - 1, the first and the last among them; all if there are no more."""
+    if at_most is None or number <= at_most:
+        return list(range(number))
+    return [each * (number - 1) // max(1, at_most - 1) for each in range(at_most)]
+
+
+def _reads_all_labels(loss: LossSpec) -> bool:
+    return isinstance(loss, WeightedCrossEntropySpec) and isinstance(loss.class_weights, str)
+
+
+def _check_samples(
+    dataset: SegmentationDataset, split: Split, batched_by: list[str], at_most: int | None
+) -> Iterator[str]:
     """The names of the samples, opened; of one size if ``batched_by`` names a setting that batches whole images."""
     first: Sample | None = None
-    for sample in dataset.samples():
+    for sample in map(dataset.load, evenly_spaced(len(dataset), at_most)):
         first = first or sample
         if batched_by and sample.labels.shape != first.labels.shape:
             raise ValueError(

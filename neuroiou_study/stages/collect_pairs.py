@@ -52,7 +52,8 @@ def pairs_of(
     """The pairs ``(N, C, 3)`` of ``model``'s output on ``dataset``, and of ``num_copies`` perturbed ones."""
     parts = [_empty(dataset) for _ in range(1 + num_copies)]
     model.eval()
-    for batch in worker.loader(dataset).evaluation_batches(spec.collect_pairs.batch_size):
+    batch_size = worker.at_once(spec.collect_pairs.batch_size)
+    for batch in worker.loader(dataset).evaluation_batches(batch_size):
         labels = batch.labels.to(worker.device)
         for part, logits in zip(parts, _outputs(model, batch, spec, worker, num_copies), strict=True):
             for name, value in _statistics(logits, labels, dataset.ignore_index).items():

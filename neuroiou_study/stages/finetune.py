@@ -53,7 +53,7 @@ def _statistics(
     model.eval()
     counts = torch.zeros((len(dataset), dataset.num_classes, 3), dtype=torch.int64)
     sums: Tensor = torch.zeros(counts.shape, dtype=torch.float64)
-    for batch in worker.loader(dataset).evaluation_batches(batch_size):
+    for batch in worker.loader(dataset).evaluation_batches(worker.at_once(batch_size)):
         logits, labels = model(batch.images.to(worker.device)), batch.labels.to(worker.device)
         found = inputs.statistics(logits, labels, dataset.ignore_index)
         counts[batch.indices], sums[batch.indices] = found.counts.cpu(), found.sums.cpu()

@@ -20,6 +20,7 @@ from neuroiou_study.stages.evaluate import evaluate
 from neuroiou_study.stages.finetune import finetune
 from neuroiou_study.stages.fit_surrogate import fit_surrogate
 from neuroiou_study.stages.gate import require_faithful
+from neuroiou_study.stages.ledger import metered
 from neuroiou_study.stages.pretrain import pretrain
 from neuroiou_study.stages.store import Store
 
@@ -130,12 +131,15 @@ def _complete(step: PlannedStage, spec: TrialSpec, store: Store, worker: Worker,
 def _make(step: PlannedStage, spec: TrialSpec, store: Store, worker: Worker) -> None:
     inputs = {name: store.verified(address) for name, address in step.inputs.items()}
     output = worker.from_first(lambda: store.workspace(step.address))
-    try:
-        step.stage.run(spec, inputs, output, replace(worker, keep=lambda: store.keep(step.address)))
-    except Pruned:
-        worker.from_first(lambda: store.give_up(step.address))
-        raise
-    worker.from_first(lambda: store.commit(step.address, step.origin(spec)))
+    with metered(step.address, store, worker) as meter:
+        try:
+            step.stage.run(spec, inputs, output, replace(worker, keep=lambda: store.keep(step.address)))
+        except Pruned:
+            worker.from_first(lambda: store.give_up(step.address))
+            raise
+        # The ledger first: who is killed here is charged for this attempt, and for the next.
+        cost = meter.close("complete")
+        worker.from_first(lambda: store.commit(step.address, step.origin(spec), cost))
 
 
 def _found(store: Store, address: str) -> Path:

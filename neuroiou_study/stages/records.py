@@ -1,5 +1,6 @@
 """What a study has recorded in the store: one small file a trial, from which everything else can be rebuilt."""
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from math import isnan, nan
 from typing import Literal, TypeVar, get_args
@@ -8,6 +9,7 @@ from pydantic import ConfigDict, ValidationError
 
 from neuroiou_study.spec import Scalar, StudySpec, TrialSpec
 from neuroiou_study.spec.base import Spec
+from neuroiou_study.spec.extension import require_extension
 from neuroiou_study.spec.surrogate import GateSpec
 from neuroiou_study.stages.store import Store
 
@@ -82,8 +84,17 @@ class StudyRecords:
         self._trials, self._confirmations = f"{self.folder}/trials", f"{self.folder}/confirmations"
 
     def begin(self) -> None:
-        """Write ``study.json``, the study as it is run now."""
+        """Write ``study.json``, the study as it is run now. Raises ValueError if it is no extension of what it was."""
+        self.require_extension()
         self.store.write_json(f"{self.folder}/study.json", self._study.model_dump(mode="json"))
+
+    def require_extension(self) -> None:
+        """Raise ValueError if the study cannot have drawn all trials that are here."""
+        document = self.store.read_json(f"{self.folder}/study.json")
+        with contextlib.suppress(ValidationError):  # of another version, which had other identities
+            former = None if document is None else StudySpec.model_validate(document)
+            if former is not None:
+                require_extension(former, self._study, f"study {self._study.identity}")
 
     def write(self, record: TrialRecord) -> None:
         """Record ``record``; a record of the same trial is replaced."""

@@ -2,31 +2,34 @@
 
 Beside the layout of ``store.py``, in the bucket every file of a result lies under the hash of its content::
 
-    stages/<stage>/<hash>/<sha256>             a file of a result; manifest.json, made once, says which and what name
-    stages/<stage>/<hash>.partial/<sha256>     a file of a workspace as it was last kept; its manifest.json is replaced
+    stages/<stage>/<hash>/<sha256>                     a file of a result; manifest.json, made once, gives its name
+    stages/<stage>/<hash>.partial/<machine>-<sha256>   a file of a workspace as it was last kept; manifest.json changes
 
-So a maker that was given up and comes back late cannot change what another one has completed.
+So a maker that was given up and comes back late cannot change what another one has completed or kept.
 """
 
-import fcntl
 import hashlib
 import logging
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from neuroiou_study.stages.alone import locked
 from neuroiou_study.stages.files import remove_hidden, write_whole
 from neuroiou_study.stages.local_folder import local_folder
-from neuroiou_study.stages.manifest import MANIFEST, Cost, Manifest, describe, read_manifest, require_intact
-from neuroiou_study.stages.read_cache import make_room
+from neuroiou_study.stages.manifest import MANIFEST, Cost, FileEntry, Manifest, describe, read_manifest
+from neuroiou_study.stages.read_cache import discard, hold, make_room
 from neuroiou_study.stages.s3_objects import S3Objects
 from neuroiou_study.stages.store import SMALL_BYTES, Store, manifest_name
 
-_ADDRESS = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(/(?P<prefix>[\w./-]*))?")
+Found = TypeVar("Found")
+_SEGMENT = r"(?!\.{1,2}(/|$))[\w.=+@-]+"
+_ADDRESS = re.compile(
+    rf"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9])/?(?P<prefix>(?<=/){_SEGMENT}(/{_SEGMENT})*/?)?", re.ASCII
+)
 _log = logging.getLogger(__name__)
 
 
@@ -39,11 +42,11 @@ class S3Store(Store):
         found = _ADDRESS.fullmatch(address)
         if found is None:
             raise ValueError(f"--store {address}: must be s3://bucket/prefix: change it")
-        prefix = (found["prefix"] or "").strip("/")
+        prefix = (found["prefix"] or "").rstrip("/")
         self.address = f"s3://{found['bucket']}/{prefix}".rstrip("/")
         self.objects = S3Objects(found["bucket"], f"{prefix}/" if prefix else "")
         self._digest = hashlib.sha256(self.address.encode()).hexdigest()[:16]
-        self._known = set[str]()
+        self._manifests: dict[str, bytes] = {}
 
     @property
     def scratch(self) -> Path:
@@ -52,105 +55,150 @@ class S3Store(Store):
         return folder
 
     def has(self, address: str) -> bool:
-        if address not in self._known and self.objects.has(manifest_name(address)):
-            self._known.add(address)  # a result is never taken back
-        return address in self._known
+        return self._content(address) is not None
+
+    def manifest(self, address: str) -> Manifest | None:
+        content = self._content(address)
+        return None if content is None else read_manifest(content, address, f"{self.address}/{manifest_name(address)}")
+
+    def find(self, address: str) -> Path | None:
+        return self._sound(super().find, address)
+
+    def verified(self, address: str) -> Path:
+        return self._sound(super().verified, address)
 
     def started(self, address: str) -> Path | None:
         if self.has(address):
             return self.find(address)
-        kept = self._kept(address)
-        if kept is None:
-            return None
-        files = {n: entry for n, entry in kept.files.items() if entry.size <= SMALL_BYTES}
-        folder = self._folder(address).with_suffix(".glance")
-        self._fetch(Manifest(address=address, origin={}, files=files), _partial(address), folder)
-        return folder
+        workspace, kept = self._workspace(address), self._kept(address)
+        if workspace.is_dir() and _is_of(workspace, kept):
+            return workspace
+        return None if kept is None else self._glance(kept)
 
     def workspace(self, address: str) -> Path:
-        folder, kept = self._folder(address).with_suffix(".partial"), self._kept(address)
-        mine = folder / _KEPT
-        if kept is not None and (not mine.is_file() or mine.read_bytes() != kept.as_bytes()):
-            self._restore(kept, address, folder)
+        folder, kept = self._workspace(address), self._kept(address)
+        hold(folder)
+        if kept is not None and not _is_of(folder, kept):
+            self._restore(kept, folder)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def keep(self, address: str) -> None:
-        folder, former = self._folder(address).with_suffix(".partial"), self._kept(address)
+        if self.has(address):
+            return  # by somebody who took our lease over
+        folder, machine = self._workspace(address), self._machine()
         files = {_shown(path): describe(path) for path in sorted(folder.iterdir()) if path.name != _KEPT}
-        kept = Manifest(address=address, origin={}, files=files)
-        there = set() if former is None else {entry.sha256 for entry in former.files.values()}
-        for name, entry in files.items():
-            if entry.sha256 not in there:
-                self.objects.upload(folder / _hidden(name), f"{_partial(address)}/{entry.sha256}")
+        kept = Manifest(address=address, origin={_MACHINE: machine}, files=files)
+        former = _kept_here(folder)
+        there = set(_objects(former).values()) if former is not None and former.origin[_MACHINE] == machine else set()
+        for shown, object_name in _objects(kept).items():
+            if object_name not in there:
+                self.objects.upload(folder / _hidden(shown), object_name)
         self.objects.write(f"{_partial(address)}/{MANIFEST}", kept.as_bytes())
         write_whole(folder / _KEPT, lambda path: path.write_bytes(kept.as_bytes()))
-        for stale in there - {entry.sha256 for entry in files.values()}:
-            self.objects.delete(f"{_partial(address)}/{stale}")
+        for stale in there - set(_objects(kept).values()):
+            self.objects.delete(stale)
 
     def commit(self, address: str, origin: Mapping[str, Any], cost: Cost | None = None) -> Path:
-        workspace = self._folder(address).with_suffix(".partial")
+        workspace = self._workspace(address)
         workspace.mkdir(parents=True, exist_ok=True)
-        paths = [path for path in sorted(workspace.glob("[!.]*")) if path.name != MANIFEST]
-        files = {path.name: describe(path) for path in paths}
-        for path in paths:
-            self.objects.upload(path, f"stages/{address}/{files[path.name].sha256}")
-        manifest = Manifest(address=address, origin=dict(origin), files=files, cost=cost)
-        if self.objects.create(manifest_name(address), manifest.as_bytes()):
-            self._adopt(workspace, manifest)
-        shutil.rmtree(workspace, ignore_errors=True)
-        self._forget(address)
+        if not self.has(address):
+            self._complete(workspace, address, origin, cost)
+        self._tidy(address)
+        make_room(local_folder("stores"), self._folder(address))
         return self.verified(address)
 
     def give_up(self, address: str) -> None:
-        workspace = self._folder(address).with_suffix(".partial")
+        workspace = self._workspace(address)
         workspace.mkdir(parents=True, exist_ok=True)
-        remove_hidden(workspace)
+        for path in workspace.glob(".*"):
+            if path.name != _KEPT:
+                path.unlink()
         self.keep(address)
+        self._forget(address, _kept_here(workspace))
 
     def _local(self, address: str) -> Path | None:
         """Downloaded and checked by the first of a machine's processes that needs it; the others wait."""
-        if not self.has(address):
+        content = self._content(address)
+        if content is None:
             return None
         folder = self._folder(address)
-        with _locked(folder.with_suffix(".lock")):
-            if not (folder / MANIFEST).is_file():
-                manifest = self.manifest(address)
-                if manifest is None:
-                    raise RuntimeError(f"{address}: was in {self.address} and is not any more: run the study again")
-                self._fetch(manifest, f"stages/{address}", folder)
-                make_room(local_folder("stores"), folder)
-        (folder / MANIFEST).touch()  # used: the cache keeps it
+        hold(folder)
+        with locked(folder.with_suffix(".lock")):
+            mine = folder / MANIFEST
+            if is_new := not (mine.is_file() and mine.read_bytes() == content):
+                manifest = read_manifest(content, address, f"{self.address}/{manifest_name(address)}")
+                objects = {name: (_object(address, entry), entry) for name, entry in manifest.files.items()}
+                self._fetch(objects, folder, MANIFEST, content)
+            mine.touch()  # used: the cache keeps it
+        if is_new:
+            make_room(local_folder("stores"), folder)
+            self._tidy(address)
         return folder
 
-    def _fetch(self, manifest: Manifest, source: str, folder: Path) -> None:
-        """Make ``folder`` the files of ``manifest``, all of them or none."""
-        new = folder.with_name(f".{uuid.uuid4().hex}")
-        new.mkdir(parents=True)
+    def _sound(self, look: Callable[[str], Found], address: str) -> Found:
+        """What ``look`` finds; a damaged copy is fetched again, because it is only a copy."""
         try:
-            for name, entry in manifest.files.items():
-                self._fetch_file(f"{source}/{entry.sha256}", new / _hidden(name))
-                require_intact(new / _hidden(name), entry)
-            (new / MANIFEST).write_bytes(manifest.as_bytes())
-            shutil.rmtree(folder, ignore_errors=True)
-            new.replace(folder)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
-
-    def _fetch_file(self, name: str, path: Path) -> None:
-        if not self.objects.download(name, path):
-            raise RuntimeError(f"{self.address}/{name}: damaged: must be there: remove its folder and run again")
-
-    def _restore(self, kept: Manifest, address: str, folder: Path) -> None:
-        """Go on from what was kept; where that is damaged, from the beginning."""
-        try:
-            self._fetch(kept, _partial(address), folder)
-            (folder / MANIFEST).rename(folder / _KEPT)
+            return look(address)
         except RuntimeError as error:
-            _log.warning("%s: the stage begins anew", error)
-            shutil.rmtree(folder, ignore_errors=True)
+            folder = self._folder(address)
+            if f"{folder}/" not in str(error):
+                raise
+            _log.warning("%s: it is fetched again", error)
+            discard(folder)
+            return look(address)
+
+    def _content(self, address: str) -> bytes | None:
+        """The manifest, which is made once, as it is in the bucket; None if the result is not complete."""
+        if address not in self._manifests:
+            content = self.objects.read(manifest_name(address))
+            if content is None:
+                return None
+            self._manifests[address] = content
+        return self._manifests[address]
+
+    def _fetch(self, objects: Mapping[str, tuple[str, FileEntry]], folder: Path, mark: str, content: bytes) -> None:
+        """Make ``folder`` these objects under these names and ``content`` as ``mark``, all or nothing. Under a lock."""
+        new = folder.with_suffix(".new")
+        shutil.rmtree(new, ignore_errors=True)  # of one who was killed
+        new.mkdir(parents=True)
+        for name, (object_name, entry) in objects.items():
+            self._fetch_file(object_name, entry, new / name)
+        (new / mark).write_bytes(content)
+        discard(folder)
+        new.rename(folder)
+
+    def _fetch_file(self, object_name: str, entry: FileEntry, path: Path) -> None:
+        if not self.objects.download(object_name, path):
+            raise RuntimeError(_damaged(f"{self.address}/{object_name}", "must be there"))
+        if (found := describe(path)) != entry:
+            rule = f"must have {entry.size} bytes" if found.size != entry.size else "SHA-256 differs"
+            raise RuntimeError(_damaged(f"{self.address}/{object_name}", rule))
+
+    def _restore(self, kept: Manifest, folder: Path) -> None:
+        """Go on from what was kept; where that is damaged, from the beginning."""
+        objects = {_hidden(shown): (name, kept.files[shown]) for shown, name in _objects(kept).items()}
+        with locked(folder.with_suffix(".lock")):
+            try:
+                self._fetch(objects, folder, _KEPT, kept.as_bytes())
+            except RuntimeError as error:
+                _log.warning("%s: the stage begins anew", error)
+                discard(folder)
+
+    def _glance(self, kept: Manifest) -> Path:
+        """What can be read of what was kept, in a folder that stays as it is while somebody reads it."""
+        digest = hashlib.sha256(kept.as_bytes()).hexdigest()[:16]
+        folder = self._folder(kept.address).with_suffix(f".{digest}-glance")
+        files = ((shown, name, kept.files[shown]) for shown, name in _objects(kept).items() if _hidden(shown) == shown)
+        objects = {shown: (name, entry) for shown, name, entry in files if entry.size <= SMALL_BYTES}
+        hold(folder)
+        with locked(folder.with_suffix(".lock")):
+            if not folder.is_dir():
+                self._fetch(objects, folder, _KEPT, kept.as_bytes())
+        return folder
 
     def _kept(self, address: str) -> Manifest | None:
+        """What was last kept of ``address``, on any machine."""
         name = f"{_partial(address)}/{MANIFEST}"
         content = self.objects.read(name)
         try:
@@ -159,24 +207,56 @@ class S3Store(Store):
             _log.warning("%s: the stage begins anew", error)
             return None
 
-    def _adopt(self, workspace: Path, manifest: Manifest) -> None:
+    def _complete(self, workspace: Path, address: str, origin: Mapping[str, Any], cost: Cost | None) -> None:
+        paths = [path for path in sorted(workspace.glob("[!.]*")) if path.name != MANIFEST]
+        files = {path.name: describe(path) for path in paths}
+        for path in paths:
+            self.objects.upload(path, _object(address, files[path.name]))
+        content = Manifest(address=address, origin=dict(origin), files=files, cost=cost).as_bytes()
+        if self.objects.create(manifest_name(address), content):
+            self._forget(address)
+            self._adopt(workspace, self._folder(address), content)
+
+    def _adopt(self, workspace: Path, folder: Path, content: bytes) -> None:
         """What was made here need not be downloaded."""
+        hold(folder)
         remove_hidden(workspace)
-        (workspace / MANIFEST).write_bytes(manifest.as_bytes())
-        folder = self._folder(manifest.address)
-        with _locked(folder.with_suffix(".lock")):
-            shutil.rmtree(folder, ignore_errors=True)
+        (workspace / MANIFEST).write_bytes(content)
+        with locked(folder.with_suffix(".lock")):
+            discard(folder)
             workspace.rename(folder)
 
-    def _forget(self, address: str) -> None:
-        for name in self.objects.names(_partial(address)):
-            self.objects.delete(f"{_partial(address)}/{name}")
+    def _tidy(self, address: str) -> None:
+        """Nothing is left on this machine, or of its in the bucket, of the making of what is complete."""
+        workspace = self._workspace(address)
+        if workspace.is_dir():  # whoever completed it was killed then, or somebody else was faster
+            self._forget(address)
+            shutil.rmtree(workspace, ignore_errors=True)
+
+    def _forget(self, address: str, kept: Manifest | None = None) -> None:
+        """Remove from the bucket what was kept of ``address``, by whomever, but for ``kept``."""
+        names = {f"{_partial(address)}/{name}" for name in self.objects.names(_partial(address))}
+        needed = set() if kept is None else {f"{_partial(address)}/{MANIFEST}", *_objects(kept).values()}
+        for name in names - needed:
+            self.objects.delete(name)
+
+    def _machine(self) -> str:
+        """What tells this machine's copies from others'."""
+        path = self.scratch / "machine"
+        with locked(path.with_suffix(".lock")):
+            if not path.is_file():
+                write_whole(path, lambda temporary: temporary.write_text(uuid.uuid4().hex))
+        return path.read_text()
 
     def _folder(self, address: str) -> Path:
         return self.scratch / "stages" / address
 
+    def _workspace(self, address: str) -> Path:
+        return self._folder(address).with_suffix(".partial")
+
 
 _KEPT = ".kept.json"
+_MACHINE = "machine"
 _DOT = "dot-"
 """What stands for the dot of a hidden file where names may not have one."""
 
@@ -193,9 +273,26 @@ def _partial(address: str) -> str:
     return f"stages/{address}.partial"
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # ends with its process
-        yield
+def _object(address: str, entry: FileEntry) -> str:
+    return f"stages/{address}/{entry.sha256}"
+
+
+def _objects(kept: Manifest) -> dict[str, str]:
+    """Where in the bucket each file of ``kept`` is."""
+    folder, machine = _partial(kept.address), kept.origin[_MACHINE]
+    return {name: f"{folder}/{machine}-{entry.sha256}" for name, entry in kept.files.items()}
+
+
+def _kept_here(workspace: Path) -> Manifest | None:
+    """What was last kept of ``workspace``, or what it was restored from."""
+    path = workspace / _KEPT
+    return Manifest.model_validate_json(path.read_bytes()) if path.is_file() else None
+
+
+def _is_of(workspace: Path, kept: Manifest | None) -> bool:
+    """Has nobody kept anything since ``workspace`` was kept or restored?"""
+    return kept is None or _kept_here(workspace) == kept
+
+
+def _damaged(where: str, rule: str) -> str:
+    return f"{where}: damaged: {rule}: remove {where.rpartition('/')[0]} and run again"

@@ -8,7 +8,7 @@ import contextlib
 import functools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan, nan
 from statistics import fmean
 from typing import Literal
@@ -27,6 +27,7 @@ from neuroiou_study.stages.draw import Values, draw_surrogates
 from neuroiou_study.stages.fit_surrogate import read_fidelity, rows_of, save_fit, wanted_of
 from neuroiou_study.stages.gate import missed_by
 from neuroiou_study.stages.lease import Lease
+from neuroiou_study.stages.ledger import metered
 from neuroiou_study.stages.pipeline import plan, run_stages
 from neuroiou_study.stages.records import study_folder
 from neuroiou_study.stages.store import Store
@@ -75,11 +76,12 @@ def run_screening(study: StudySpec, store: Store, worker: Worker) -> None:
     for arm in study.screened_arms:
         if find_screening(study, arm, store) is None:
             collect_for_screening(study, arm, store, worker)
-            worker.from_first(functools.partial(_screen, study, arm, store, worker.listener))
+            worker.from_first(functools.partial(_screen, study, arm, store, worker))
 
 
 def collect_for_screening(study: StudySpec, arm: str, store: Store, worker: Worker) -> None:
     """Complete what the surrogates of ``arm`` are fitted to, for each seed; all workers help."""
+    worker = replace(worker, account=study.identity)
     for seed in study.seeds:
         run_stages(study.sample({}, arm=arm, seed=seed), store, worker, ["pretrain", "collect_pairs"])
 
@@ -115,12 +117,14 @@ class _Open:
     lease: Lease
 
 
-def _screen(study: StudySpec, arm: str, store: Store, listener: Listener) -> None:
+def _screen(study: StudySpec, arm: str, store: Store, worker: Worker) -> None:
     candidates = draw_surrogates(study, arm)
     reasons: dict[str, str] = {}
-    for seed in study.seeds:
-        specs = [study.sample(values, arm=arm, seed=seed) for values in candidates]
-        reasons |= _fit_all(specs, store, listener)
+    with metered(f"screen/{arm}", store, replace(worker, account=study.identity)) as meter:
+        for seed in study.seeds:
+            specs = [study.sample(values, arm=arm, seed=seed) for values in candidates]
+            reasons |= _fit_all(specs, store, worker.listener)
+        meter.close("complete")
     store.write_json(_document(study, arm), _ranked(study, arm, candidates, reasons, store).model_dump(mode="json"))
 
 

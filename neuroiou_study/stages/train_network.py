@@ -63,6 +63,7 @@ def train_network(
         run.restore_random_numbers()  # after the loader, which takes one for each pass
         loss = train_epoch(
             *(network, batches, loss_fn, optimizer, worker.device, schedule, settings.precision),
+            micro_batches=worker.resources.micro_batches,
             losses=run.losses,
             after_step=run.end_step,
         )
@@ -182,7 +183,7 @@ def count_images(model: nn.Module, images: Loader, batch_size: int, worker: Work
     dataset = images.dataset
     counts = evaluate_counts(
         model,
-        images.evaluation_batches(batch_size),
+        images.evaluation_batches(worker.at_once(batch_size)),
         num_images=len(dataset),
         num_classes=dataset.num_classes,
         ignore_index=dataset.ignore_index,

@@ -1,6 +1,7 @@
 """The split that decides, opened once: for the winners of the search, or for their confirmation on fresh seeds."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from neuroiou_study.spec import StudySpec, TrialSpec
 from neuroiou_study.spec.trial import EvaluateSpec
@@ -49,6 +50,7 @@ def finals(study: StudySpec, records: Sequence[TrialRecord]) -> dict[str, tuple[
 
 def run_finals(study: StudySpec, store: Store, worker: Worker) -> None:
     """Evaluate the best trial of each arm on ``val``."""
+    worker = replace(worker, account=study.identity)
     for specs in finals(study, list(StudyRecords(study, store))).values():
         for spec in specs:
             run_stages(spec, store, worker, ["evaluate"])

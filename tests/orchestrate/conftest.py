@@ -7,6 +7,9 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.orchestrate.tracked import Played, Shown, play, shown_after_telling, tiny_study
+from tests.servers.fixtures import bucket, database, postgres_server, s3, swift_server
+
+__all__ = ["bucket", "database", "postgres_server", "s3", "swift_server"]
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from neuroiou_study.orchestrate.budget import Spending
 from neuroiou_study.orchestrate.search import Search
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.backend import Progress
@@ -237,7 +238,7 @@ def test_elapsed_time_survives_a_restart(tmp_path: Path) -> None:
     search = Search(study, store)
     play(study, store, search)
     store.write_json(f"studies/{study.identity}/elapsed.json", 100.0)
-    assert Search(study, store).elapsed_seconds >= 100
+    assert Spending(study, store).elapsed_seconds >= 100
 
 
 def report_all(search: Search, score: float) -> list[bool]:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from neuroiou_study.core.data.loading import Shard
+from neuroiou_study.core.data.shapes import ShapesDataset
 from neuroiou_study.spec.budget import ResourcesSpec
 from neuroiou_study.stages.backend import (
     CPU,
@@ -52,6 +53,33 @@ def test_another_listener_makes_another_worker() -> None:
     assert worker.listener is keep_going
 
 
+def test_another_listener_takes_nothing_else_away() -> None:
+    said: list[str] = []
+    callables = {"keep": lambda: said.append("keep"), "alive": lambda: said.append("alive"), "is_leaving": lambda: True}
+    other = LocalWorker(**callables).listening(Heard())  # type: ignore[arg-type]
+    other.keep()
+    other.alive()
+    assert said == ["keep", "alive"] and other.is_leaving()
+
+
+def test_a_worker_is_told_to_go_or_stays() -> None:
+    assert LocalWorker(is_leaving=lambda: True).must_leave()
+    assert not LocalWorker().must_leave()
+    worker = LocalWorker()
+    worker.keep()
+    worker.alive()
+
+
+@pytest.mark.parametrize("loader_workers", [0, 1])
+def test_every_batch_of_any_pass_is_a_sign_of_life(loader_workers: int) -> None:
+    signs: list[int] = []
+    resources = ResourcesSpec(loader_workers=loader_workers)
+    loader = LocalWorker(resources=resources, alive=lambda: signs.append(1)).loader(ShapesDataset("train", 7, 8, 8))
+    for number, _ in enumerate(loader.training_batches(2, seed=0, epoch=0), start=1):
+        assert len(signs) == number
+    assert len(list(loader.evaluation_batches(3))) == 3 and len(signs) == 3 + 3
+
+
 def test_the_local_backend_runs_a_task_here(tmp_path: Path) -> None:
     seen: list[Worker] = []
     heard = Heard()
@@ -73,6 +101,7 @@ def in_a_group(index: int, barrier: Any, folder: Path) -> None:
             "gradient": _gradient(worker, index),
             "weights": _averaged_gradient(worker, index),
             "pruned": _is_pruned(worker),
+            "leaves": [_leaves(on, index) for on in ([], [0], [1], [0, 1])],
             "heard": len(heard.epochs),
         }
         (folder / f"answers-{index}.json").write_text(json.dumps(answers))
@@ -95,6 +124,11 @@ def _averaged_gradient(worker: Worker, index: int) -> float:
     return network.weight.grad.item()
 
 
+def _leaves(told: list[int], index: int) -> bool:
+    """Whether the group leaves when the machines of these workers are told to."""
+    return GroupWorker(is_leaving=lambda: index in told).must_leave()
+
+
 def _is_pruned(worker: Worker) -> bool:
     try:
         worker.report(EPOCH)
@@ -113,4 +147,5 @@ def test_a_group_of_two(tmp_path: Path) -> None:
         assert answer["gradient"] == [9.0, 12.0]
         assert answer["weights"] == 1.5
         assert answer["pruned"] is True
+        assert answer["leaves"] == [False, True, True, True]
     assert [answer["heard"] for answer in answers] == [1, 0]

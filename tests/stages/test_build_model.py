@@ -16,7 +16,7 @@ from neuroiou_study.core.models.fcn import FCN
 from neuroiou_study.core.models.segnet import SegNet
 from neuroiou_study.core.models.unet import UNet
 from neuroiou_study.spec.model import ModelSpec
-from neuroiou_study.stages.build.model import model
+from neuroiou_study.stages.build.model import ALLOW_CODE, model
 from neuroiou_study.stages.weights import weights_file
 from tests.core.models.vgg_file import vgg16_tensors
 
@@ -115,6 +115,7 @@ def custom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (tmp_path / "their_networks.py").write_text(CUSTOM)
     (tmp_path / "their_broken.py").write_text("import not_installed_anywhere\n")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(ALLOW_CODE, "1")
     yield "their_networks"
     for name in ("their_networks", "their_broken"):
         sys.modules.pop(name, None)
@@ -150,6 +151,17 @@ def test_a_custom_network_that_cannot_be_made_is_explained(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         model(_spec(name="custom", factory=factory, options=options), 4, 0)
+
+
+@pytest.mark.parametrize("allowed", [None, "", "0", "true"])
+def test_a_custom_network_is_not_imported_unless_that_is_allowed(
+    custom: str, monkeypatch: pytest.MonkeyPatch, allowed: str | None
+) -> None:
+    monkeypatch.delenv(ALLOW_CODE) if allowed is None else monkeypatch.setenv(ALLOW_CODE, allowed)
+    message = rf"^model\.factory: {custom}:Pointwise: runs code of its own: pass --allow-code if you trust it$"
+    with pytest.raises(ValueError, match=message):
+        model(_spec(name="custom", factory=f"{custom}:Pointwise"), 4, 0)
+    assert custom not in sys.modules
 
 
 class ObjectStore:

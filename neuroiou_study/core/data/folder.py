@@ -46,7 +46,7 @@ def _read_list(root: Path, name: str) -> list[str]:
             f"data.root: {root}: must be a folder with images/, masks/, train.txt and val.txt, {name}.txt is missing: "
             "set data.root to it"
         )
-    return read_names(path)
+    return read_names(root, path)
 
 
 def _pair(root: Path, name: str) -> Pair:

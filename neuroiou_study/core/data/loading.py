@@ -3,7 +3,7 @@
 A global batch is split over the workers of a group, so N workers see together what one would see alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -70,10 +70,14 @@ class _Batches:
         return iter(self.of_pass)
 
 
+def _say_nothing() -> None:
+    pass
+
+
 class Loader:
     """Loads ``dataset``, pass after pass, in this process or in ``loader_workers`` others, which it keeps.
 
-    Batches are on ``device``. One pass ends before the next begins.
+    Batches are on ``device``; ``on_batch`` is called for each. One pass ends before the next begins.
     """
 
     def __init__(
@@ -83,8 +87,9 @@ class Loader:
         shard: Shard = Shard(),  # noqa: B008  immutable
         loader_workers: int = 0,
         device: torch.device = _CPU,
+        on_batch: Callable[[], None] = _say_nothing,
     ) -> None:
-        self.dataset, self.shard, self.device = dataset, shard, device
+        self.dataset, self.shard, self.device, self.on_batch = dataset, shard, device, on_batch
         self._batches = _Batches()
         self._loader = DataLoader(
             _Examples(dataset),
@@ -97,7 +102,7 @@ class Loader:
         )
 
     def training_batches(
-        self, batch_size: int, *, seed: int, epoch: int, augment: Augment = FLIP_ONLY
+        self, batch_size: int, *, seed: int, epoch: int, augment: Augment = FLIP_ONLY, start: int = 0
     ) -> Iterator[Batch]:
         """As :func:`training_batches`."""
         num_images, shard = len(self.dataset), self.shard
@@ -108,7 +113,8 @@ class Loader:
             )
         order = torch.randperm(num_images, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)).tolist()
         full = num_images - num_images % batch_size
-        batches = [order[i : i + batch_size][shard.rank :: shard.world_size] for i in range(0, full, batch_size)]
+        firsts = range(start * batch_size, full, batch_size)
+        batches = [order[i : i + batch_size][shard.rank :: shard.world_size] for i in firsts]
         return self._pass([[_Key(index, augment, (seed, epoch)) for index in batch] for batch in batches])
 
     def evaluation_batches(self, batch_size: int) -> Iterator[Batch]:
@@ -120,7 +126,11 @@ class Loader:
         self._batches.of_pass = batches
         # What a DataLoader takes that is made for each pass: kept, because dropout goes on where this ends.
         torch.empty((), dtype=torch.int64).random_()
-        return (_on_device(stored, self.device) for stored in self._loader)
+        return (self._delivered(stored) for stored in self._loader)
+
+    def _delivered(self, stored: _Stored) -> Batch:
+        self.on_batch()
+        return _on_device(stored, self.device)
 
 
 def training_batches(
@@ -132,14 +142,15 @@ def training_batches(
     shard: Shard,
     loader_workers: int = 0,
     augment: Augment = FLIP_ONLY,
+    start: int = 0,
 ) -> Iterator[Batch]:
     """This shard's part of each global batch of ``batch_size`` images of ``epoch``: shuffled and varied by ``augment``.
 
-    An incomplete last batch is dropped. Raises ValueError if the split has fewer than ``batch_size`` images or a
-    batch fewer images than there are workers.
+    An incomplete last batch is dropped, and so are the first ``start``, whose images are not loaded. Raises ValueError
+    if the split has fewer than ``batch_size`` images or a batch fewer images than there are workers.
     """
     loader = Loader(dataset, shard=shard, loader_workers=loader_workers)
-    return loader.training_batches(batch_size, seed=seed, epoch=epoch, augment=augment)
+    return loader.training_batches(batch_size, seed=seed, epoch=epoch, augment=augment, start=start)
 
 
 def evaluation_batches(

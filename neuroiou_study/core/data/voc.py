@@ -56,7 +56,10 @@ class VocDataset(FilesDataset):
     ) -> None:
         folder = _folder(Path(root), year)
         images, masks = _subfolder(folder, "JPEGImages"), _subfolder(folder, labels)
-        training, deciding = _read_list(folder, "train_list", train_list), _read_list(folder, "val_list", val_list)
+        training, deciding = (
+            _read_list(Path(root), folder, key, name)
+            for key, name in (("train_list", train_list), ("val_list", val_list))
+        )
         remedy = "set data.val_list to seg11valid or data.train_list to another list"
         require_disjoint(f"data.train_list: {train_list} with data.val_list {val_list}", training, deciding, remedy)
         ids = deciding if split == "val" else portion(training, split, select_fraction)
@@ -83,11 +86,11 @@ def _subfolder(folder: Path, name: str) -> Path:
     return folder / name
 
 
-def _read_list(folder: Path, key: str, name: str) -> list[str]:
+def _read_list(root: Path, folder: Path, key: str, name: str) -> list[str]:
     lists = folder / "ImageSets" / "Segmentation"
     if not (lists / f"{name}.txt").is_file():
         there = ", ".join(sorted(path.stem for path in lists.glob("*.txt"))) or "none"
         raise FileNotFoundError(
             f"data.{key}: {name}: must be a list in {lists} (lists there: {there}): choose one or add {name}.txt"
         )
-    return read_names(lists / f"{name}.txt")
+    return read_names(root, lists / f"{name}.txt")

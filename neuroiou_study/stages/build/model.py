@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 from collections.abc import Callable
 from typing import Literal, assert_never
 
@@ -15,6 +16,8 @@ from neuroiou_study.core.models.vgg import load_vgg16
 from neuroiou_study.spec.model import CustomModelSpec, FcnSpec, ModelSpec, SegNetSpec, UNetSpec
 from neuroiou_study.stages.weights import weights_file
 
+ALLOW_CODE = "NEUROIOU_ALLOW_CODE"
+"""The environment variable that is 1 where a study may run code of its own; ``--allow-code`` sets it."""
 _STRIDES: dict[str, Literal[8, 16, 32]] = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8}
 
 
@@ -22,7 +25,8 @@ def model(spec: ModelSpec, num_classes: int, seed: int, *, pretrained: bool = Fa
     """A network whose random weights depend on ``seed`` alone.
 
     ``pretrained`` also reads the weights that ``spec`` names, if any; leave it out where all weights are loaded anyway.
-    Raises ValueError, FileNotFoundError or RuntimeError if those weights or a custom network are not as they must be.
+    Raises ValueError, FileNotFoundError or RuntimeError if those weights or a custom network are not as they must be;
+    nothing of a custom network is imported unless NEUROIOU_ALLOW_CODE is 1.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -47,6 +51,9 @@ def _network(spec: ModelSpec, num_classes: int) -> nn.Module:
 
 
 def _custom(spec: CustomModelSpec, num_classes: int) -> nn.Module:
+    if os.environ.get(ALLOW_CODE) != "1":
+        rule = "runs code of its own: pass --allow-code if you trust it"
+        raise ValueError(f"model.factory: {spec.factory}: {rule}")
     factory = _factory(spec.factory)
     try:
         inspect.signature(factory).bind(num_classes=num_classes, **spec.options)
