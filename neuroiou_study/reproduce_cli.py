@@ -49,10 +49,10 @@ def reproduce(
     ] = [],  # noqa: B006
 ) -> None:
     """Run the studies behind a figure or table of the paper and draw it, the paper's values beside ours."""
-    from neuroiou_study.orchestrate.mlflow_view import database
     from neuroiou_study.orchestrate.paper_data import find_data
     from neuroiou_study.orchestrate.paper_studies import Wish
     from neuroiou_study.orchestrate.study import Where
+    from neuroiou_study.orchestrate.uris import database
     from neuroiou_study.stages.open_store import open_store
 
     try:

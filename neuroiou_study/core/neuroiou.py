@@ -15,6 +15,7 @@ from torch import Tensor
 
 from neuroiou_study.core.counts import loss_type
 from neuroiou_study.core.reduction import RowLoss
+from neuroiou_study.core.settings_file import read_settings, shortened
 from neuroiou_study.core.surrogate import Surrogate
 
 LOSS_FILE = "loss.json"
@@ -54,11 +55,19 @@ class NeuroIoULoss(RowLoss):
 
         Raises FileNotFoundError or ValueError as :meth:`Surrogate.load` does.
         """
-        path = Path(folder) / LOSS_FILE
-        try:
-            saved = json.loads(path.read_text())
-            aggregate, saved_ignore_index = saved["aggregate"], saved["ignore_index"]
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"{path}: {error}: must hold a loss's settings: export the loss again") from error
+        aggregate, saved_ignore_index = _read_loss(Path(folder) / LOSS_FILE)
         chosen = saved_ignore_index if ignore_index is None else ignore_index
         return cls(Surrogate.load(folder), aggregate=aggregate, ignore_index=chosen)
+
+
+def _read_loss(path: Path) -> tuple[str, int]:
+    try:
+        saved = read_settings(path)
+        aggregate, ignore_index = saved["aggregate"], saved["ignore_index"]
+        if aggregate not in ("image", "batch"):
+            raise ValueError(f"aggregate: {shortened(aggregate)}: one of image, batch")
+        if type(ignore_index) is not int or not -(1 << 31) <= ignore_index < 1 << 31:
+            raise ValueError(f"ignore_index: {shortened(ignore_index)}: a label, of 32 bits")
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{path}: {error}: must hold a loss's settings: export the loss again") from error
+    return aggregate, ignore_index

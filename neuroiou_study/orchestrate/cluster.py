@@ -4,6 +4,8 @@ import contextlib
 import logging
 import os
 import secrets
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from math import floor
@@ -44,6 +46,7 @@ def connected(address: str | None) -> Iterator[None]:
     if address is None:
         _make_token()
     _init(address)
+    _take_back_signals()
     try:
         yield
     finally:
@@ -58,6 +61,12 @@ def _init(address: str | None) -> None:
         logging_level=logging.ERROR,
         runtime_env={"env_vars": {**_FOR_WORKERS, **_allowed_code()}},
     )
+
+
+def _take_back_signals() -> None:
+    """Let Python hear of SIGTERM again: Ray's own handler ends the process, with a report of a crash."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 
 def _allowed_code() -> dict[str, str]:

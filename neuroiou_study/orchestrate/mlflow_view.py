@@ -4,7 +4,6 @@ Nothing here waits or forgives: methods raise if MLflow does not take what they 
 repeated. How a study lives with an MLflow that is away is decided in ``tracking.py``.
 """
 
-import re
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
@@ -23,14 +22,15 @@ from neuroiou_study.orchestrate.shown import (
     trial_metrics,
 )
 from neuroiou_study.orchestrate.summary import leaderboard_table, note, study_parameters, summary_metrics
+from neuroiou_study.orchestrate.uris import database
 from neuroiou_study.report.leaderboard import make_leaderboard
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.backend import Progress
+from neuroiou_study.stages.ledger import Ledger
 from neuroiou_study.stages.records import Assignment, TrialRecord, best_of
 from neuroiou_study.stages.store import Store
 
 SUMMARY = "summary"
-SQLITE = "sqlite:///"
 STATUS = {"complete": "FINISHED", "pruned": "KILLED", "gated": "KILLED", "failed": "FAILED"}
 KINDS = ("trial", "confirmation")
 
@@ -108,7 +108,8 @@ class MlflowView:
             self.mirror(winner)
         summary, board = self._summary(), make_leaderboard(self._study, self._store, records)
         register_champion(self._connected(), self._experiment, summary.id, self._study, self._store, records, board)
-        summary.log({**summary_metrics(board), **shared_metrics(self._study, self._store)})
+        cost = Ledger(self._study.identity, self._store).total()
+        summary.log({**summary_metrics(board, cost), **shared_metrics(self._study, self._store)})
         self._connected().log_dict(summary.id, leaderboard_table(board), "leaderboard.json")
         summary.describe({}, {"mlflow.note.content": note(self._study, board, self._store.address)})
         summary.end("FINISHED")
@@ -179,22 +180,6 @@ def open_experiment(client: MlflowClient, name: str, database_file: Path | None,
     if experiment.lifecycle_stage == "deleted":
         client.restore_experiment(experiment.experiment_id)
     return experiment.experiment_id
-
-
-def redacted(text: object) -> str:
-    """``text`` in one line, without the name and password of any uri in it."""
-    return re.sub(r"//[^/\s]+@", "//***@", " ".join(str(text).split()))
-
-
-def database(uri: str) -> Path | None:
-    """The file of a SQLite uri, None for a server's. Raises ValueError for what MLflow would not serve."""
-    if uri.startswith(("http://", "https://")):
-        return None
-    path = Path(uri.removeprefix(SQLITE).partition("?")[0])
-    if not uri.startswith(SQLITE) or not path.is_absolute():
-        rule = "must be http(s)://… or sqlite:////absolute/path/mlflow.db (MLflow has no file stores any more)"
-        raise ValueError(f"--tracking-uri: {redacted(uri)}: {rule}: change it")
-    return path
 
 
 def _require_writable(path: Path) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from neuroiou_study.orchestrate import tracking
 from neuroiou_study.orchestrate.mlflow_run import MlflowRun
-from neuroiou_study.orchestrate.mlflow_view import database, open_experiment
+from neuroiou_study.orchestrate.mlflow_view import open_experiment
 from neuroiou_study.orchestrate.shown import ONCE, Series
+from neuroiou_study.orchestrate.uris import database
 from neuroiou_study.report.reproduced import Reproduction
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from neuroiou_study.orchestrate.shown import ONCE, Series
 from neuroiou_study.report.leaderboard import ArmRow, Leaderboard
 from neuroiou_study.report.tables import caveats, verdict
 from neuroiou_study.spec import Scalar, StudySpec
+from neuroiou_study.stages.ledger import Total
 from neuroiou_study.stages.records import STATES
 
 NOTE_TRIALS = 10
@@ -21,14 +22,15 @@ def study_parameters(study: StudySpec) -> dict[str, str]:
     return {name: json.dumps(value) for name, value in {**fields, **ranges, **controls}.items()}
 
 
-def summary_metrics(board: Leaderboard) -> Series:
-    """The best of each arm, its confirmed differences to the controls, and how many trials ended how."""
+def summary_metrics(board: Leaderboard, cost: Total) -> Series:
+    """The best of each arm, its confirmed differences to the controls, how many trials ended how, and the cost."""
     best = {row.arm: row for row in reversed(board.arms)}
     values: dict[str, float | None] = {
         f"trials/{state}": sum(getattr(row, state) for row in best.values()) for state in STATES
     }
     for row in best.values():
         values |= _arm_metrics(row)
+    values |= {f"cost/{name}": value for name, value in cost.model_dump().items()}
     return {name: {ONCE: float(value)} for name, value in values.items() if value is not None}
 
 

@@ -21,7 +21,8 @@ from mlflow.exceptions import MlflowException
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from neuroiou_study.orchestrate.mlflow_view import MlflowView, redacted
+from neuroiou_study.orchestrate.mlflow_view import MlflowView
+from neuroiou_study.orchestrate.uris import redacted
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.backend import Progress
 from neuroiou_study.stages.records import Assignment, StudyRecords, TrialRecord

@@ -18,6 +18,7 @@ from neuroiou_study.core.training import train_epoch
 from neuroiou_study.spec import Range, Scalar, StudySpec, TrialSpec
 from neuroiou_study.spec.budget import ResourcesSpec
 from neuroiou_study.spec.losses import CrossEntropySpec, LossSpec, NeuroIoUSpec, WeightedCrossEntropySpec
+from neuroiou_study.spec.training import TrainingSpec
 from neuroiou_study.stages import build
 from neuroiou_study.stages.backend import LocalWorker
 from neuroiou_study.stages.check_data import evenly_spaced
@@ -35,9 +36,19 @@ class Step:
     num_images: int
 
     @property
+    def settings(self) -> TrainingSpec:
+        """How the stage trains."""
+        return self.trial.pretrain if self.stage == "pretrain" else self.trial.finetune
+
+    @property
+    def loss(self) -> LossSpec:
+        """What the stage descends."""
+        return self.trial.pretrain.loss if self.stage == "pretrain" else self.trial.finetune.loss
+
+    @property
     def name(self) -> str:
-        settings = self.trial.pretrain if self.stage == "pretrain" else self.trial.finetune
-        return f"{self.stage} with {settings.loss.name}, {self.num_images} images of {self.trial.model.name}"
+        """For people."""
+        return f"{self.stage} of {self.trial.model.name} with {self.loss.name}, {self.num_images} images a worker"
 
 
 def largest_steps(study: StudySpec) -> list[Step]:
@@ -46,7 +57,7 @@ def largest_steps(study: StudySpec) -> list[Step]:
     shared = study.resources.shared_workers or study.resources.workers
     steps = [Step("pretrain", each, ceil(each.pretrain.batch_size / shared)) for each in trials]
     steps += [Step("finetune", each, ceil(each.finetune.batch_size / study.resources.workers)) for each in trials]
-    return list({(s.stage, _what_matters(s), s.num_images): s for s in steps}.values())
+    return list({_what_matters(step): step for step in steps}.values())
 
 
 def largest_trials(study: StudySpec) -> Iterator[TrialSpec]:
@@ -68,8 +79,7 @@ def _greatest(bounds: Range) -> Sequence[Scalar]:
 
 
 def _what_matters(step: Step) -> str:
-    settings = step.trial.pretrain if step.stage == "pretrain" else step.trial.finetune
-    return f"{step.trial.model!r} {settings.optimizer!r} {settings.loss!r}"
+    return f"{step.name} {step.trial.model!r} {step.settings.optimizer!r} {step.loss!r}"
 
 
 def take(step: Step, resources: ResourcesSpec, device: torch.device) -> float:
@@ -78,11 +88,11 @@ def take(step: Step, resources: ResourcesSpec, device: torch.device) -> float:
     Raises torch.OutOfMemoryError if it does not fit.
     """
     training = build.dataset(step.trial.data, "train")
-    settings = step.trial.pretrain if step.stage == "pretrain" else step.trial.finetune
+    settings = step.settings
     # torch.compile takes minutes, and changes little of the memory.
     worker = LocalWorker(device, resources=resources.model_copy(update={"compile_network": False}))
     network = worker.prepare_model(build.model(step.trial.model, training.num_classes, step.trial.seed))
-    loss_fn = _loss(settings.loss, step.trial, training).to(device)
+    loss_fn = _loss(step.loss, step.trial, training).to(device)
     loss_fn.reduction, loss_fn.kernel = settings.reduction, resources.kernel
     optimizer = build.optimizer(settings.optimizer, network, settings.lr)
     batch = _made_up(step, training, device)

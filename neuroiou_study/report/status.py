@@ -8,6 +8,7 @@ from rich.table import Table
 
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.draw import draw_surrogates
+from neuroiou_study.stages.ledger import Ledger, Total
 from neuroiou_study.stages.pipeline import plan
 from neuroiou_study.stages.records import StudyRecords, TrialRecord, best_of, driver_lease
 from neuroiou_study.stages.screen import num_fitted
@@ -99,10 +100,12 @@ class Status:
     arms: list[ArmStatus]
     confirmations: int
     confirmations_wanted: int
+    cost: Total
+    """What the study took until now, restarts included."""
 
     def as_document(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return asdict(self)
+        return {**asdict(self), "cost": self.cost.model_dump(mode="json")}
 
 
 def make_status(study: StudySpec, store: Store) -> Status:
@@ -111,7 +114,8 @@ def make_status(study: StudySpec, store: Store) -> Status:
     driver = store.lease_holder(driver_lease(study))
     arms = [_arm_status(study, records, arm) for arm in study.arms]
     confirmed = len(StudyRecords(study, store).confirmations())
-    return Status(study.identity, driver, arms, confirmed, num_confirmations(study))
+    cost = Ledger(study.identity, store).total()
+    return Status(study.identity, driver, arms, confirmed, num_confirmations(study), cost)
 
 
 def _arm_status(study: StudySpec, records: Sequence[TrialRecord], arm: str) -> ArmStatus:
@@ -143,4 +147,16 @@ def status_table(status: Status) -> Table:
         table.add_row(row.arm, f"{trained}/{row.wanted}", *map(str, counts), best)
     if status.confirmations_wanted:
         table.add_row("confirmation", f"{status.confirmations}/{status.confirmations_wanted}", *[""] * 5)
+    table.caption, table.caption_justify = cost_line(status.cost), "left"
     return table
+
+
+def cost_line(cost: Total) -> str:
+    """What a study took, for a person."""
+    lost = f", {_hours(cost.lost_seconds)} of them in attempts that died or failed" if cost.lost_seconds else ""
+    taken = f"{_hours(cost.cpu_seconds)} of processor cores, {_hours(cost.gpu_seconds)} of GPUs"
+    return f"Took {taken}, {_hours(cost.seconds)} of stages{lost}."
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.2f} h" if seconds >= 360 else f"{seconds:.0f} s"

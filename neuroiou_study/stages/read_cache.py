@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import threading
 import time
@@ -57,10 +58,9 @@ def make_room(root: Path, newcomer: Path) -> None:
 def limit_bytes() -> float:
     """How many bytes may be kept. Raises ValueError if NEUROIOU_CACHE_GIB is no number."""
     text = os.environ.get("NEUROIOU_CACHE_GIB", str(CACHE_GIB))
-    try:
-        return float(text) * 2**30
-    except ValueError:
-        raise ValueError(f"NEUROIOU_CACHE_GIB: {text}: must be a number of GiB: change it") from None
+    if re.fullmatch(r"\d+(\.\d*)?([eE][+-]?\d+)?", text) is None:
+        raise ValueError(f"NEUROIOU_CACHE_GIB: {text}: must be a number of GiB: change it")
+    return float(text) * 2**30
 
 
 def discard(folder: Path) -> None:

@@ -214,6 +214,7 @@ class S3Store(Store):
             self.objects.upload(path, _object(address, files[path.name]))
         content = Manifest(address=address, origin=dict(origin), files=files, cost=cost).as_bytes()
         if self.objects.create(manifest_name(address), content):
+            self._manifests[address] = content
             self._forget(address)
             self._adopt(workspace, self._folder(address), content)
 

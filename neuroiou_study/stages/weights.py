@@ -1,12 +1,12 @@
 """A file of weights, from a path or an object store."""
 
-import fcntl
 import hashlib
 import uuid
 from pathlib import Path
-from typing import Any
 
+from neuroiou_study.stages.alone import locked
 from neuroiou_study.stages.local_folder import local_folder
+from neuroiou_study.stages.s3_client import failures, make_client, said
 
 _SCHEME = "s3://"
 
@@ -32,32 +32,20 @@ def weights_file(address: str) -> Path:
 
 def _fill(cached: Path, address: str, bucket: str, key: str) -> None:
     """See that ``cached`` is there, and whole; of a machine's workers the first downloads it and the others wait."""
-    cached.parent.mkdir(parents=True, exist_ok=True)
-    with cached.with_name(f".{cached.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # ends with its process
+    with locked(cached.with_name(f".{cached.name}.lock")):
         if not cached.is_file():
             _download(cached, address, bucket, key)
 
 
 def _download(cached: Path, address: str, bucket: str, key: str) -> None:
-    # Here, because the import takes a second and few runs need it.
-    from boto3.exceptions import Boto3Error  # type: ignore[import-untyped]
-    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
-
     temporary = cached.with_name(f".{uuid.uuid4().hex}")
     try:
-        _client().download_file(bucket, key, str(temporary))
+        make_client().download_file(bucket, key, str(temporary))
         temporary.replace(cached)
-    except (BotoCoreError, ClientError, Boto3Error) as error:
+    except failures() as error:
         remedy = "check the address, and this machine's credentials, region and AWS_ENDPOINT_URL"
         raise RuntimeError(
-            f"model.weights: {address}: {error}: every node must be able to read it: {remedy}"
+            f"model.weights: {address}: {said(error)}: every node must be able to read it: {remedy}"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _client() -> Any:
-    import boto3  # type: ignore[import-untyped]
-
-    return boto3.client("s3")

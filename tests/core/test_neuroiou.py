@@ -222,7 +222,18 @@ def test_what_is_loaded_equals_what_was_saved(tmp_path: Path, inputs: Inputs) ->
     assert torch.equal(NeuroIoULoss.load(tmp_path, ignore_index=255)(logits, elsewhere), saved(logits, labels))
 
 
-@pytest.mark.parametrize("content", ["", "[]", json.dumps({"aggregate": "batch"}), '{"aggregate": "all"}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "[" * 100_000,
+        json.dumps({"aggregate": "batch"}),
+        '{"aggregate": "all"}',
+        *(json.dumps({"aggregate": "image", "ignore_index": each}) for each in ("255", True, 2.0, None, 10**30)),
+        *(json.dumps({"aggregate": each, "ignore_index": 255}) for each in ("all", ["image"], None, "a" * 2_000_000)),
+    ],
+)
 def test_damaged_settings_are_named(tmp_path: Path, content: str) -> None:
     NeuroIoULoss(surrogate()).save(tmp_path)
     (tmp_path / "loss.json").write_text(content)

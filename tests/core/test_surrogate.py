@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from neuroiou_study.core.features import Inputs, InputSet
 from neuroiou_study.core.surrogate import Activation, Surrogate, SurrogateConfig, num_parameters
 from tests.core.examples import rows, surrogate
+from tests.core.planted import planted
 
 ACTIVATIONS: tuple[Activation, ...] = ("softplus", "relu", "tanh", "silu")
 WRITTEN_OUT: dict[str, Callable[[Tensor], Tensor]] = {
@@ -151,9 +153,21 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     [
         ({"format": 99}, "format must be 2"),
         ({"format": 1}, "format must be 2"),
-        ({"inputs": {"class_one_hot": 3}}, "size mismatch"),
+        ({"inputs": {"class_one_hot": 3}}, r"net\.mean is torch\.float64 \(3,\), not floating point of \(6,\)"),
         ({"inputs": {"hinge": "squared"}}, "hinge: 'squared'"),
-        ({"width": 7}, "size mismatch"),
+        ({"width": 7}, r"net\.layers\.0\.weight is torch\.float64 \(6, 3\), not floating point of \(7, 3\)"),
+        ({"width": 10**12}, "not floating point of"),
+        ({"width": 6.0}, r"width: 6\.0: must be of type int"),
+        ({"width": True}, "width: True: must be of type int"),
+        ({"depth": 10**12}, r"\d tensors, not the 2000000000004 of depth 1000000000000"),
+        ({"depth": "2"}, "depth: '2': must be of type int"),
+        ({"depth": -1}, "depth, width: -1"),
+        ({"monotone": "no"}, "monotone: 'no': must be of type bool"),
+        ({"activation": ["tanh"]}, r"activation: \['tanh'\]: must be of type str"),
+        ({"inputs": [1]}, r"inputs: \[1\]: must be an object"),
+        ({"inputs": {"class_one_hot": 10**30}}, "not floating point of"),
+        ({"inputs": {"num_features": 3}}, "num_features"),
+        ({"inputs": {"name": "p" * 1000}}, "name: 'p"),
         ({"hight": 7}, "hight"),
         ({"activation": "selu"}, "activation: 'selu'"),
         ({"inputs": {"name": "prob4"}}, "name: 'prob4'"),
@@ -169,7 +183,7 @@ def test_a_configuration_that_does_not_fit_is_explained(
         Surrogate.load(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["", "no json", "[1]", "{}"])
+@pytest.mark.parametrize("content", ["", "no json", "[1]", "{}", "[" * 100_000, '{"format": 2}', "1" * 5000])
 def test_a_damaged_configuration_is_named(tmp_path: Path, content: str) -> None:
     surrogate().save(tmp_path)
     (tmp_path / CONFIG_FILE).write_text(content)
@@ -183,6 +197,53 @@ def test_truncated_weights_are_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ValueError, match=f"{path}: .*: export the surrogate again"):
         Surrogate.load(tmp_path)
+
+
+def _infinite(tensor: torch.Tensor) -> torch.Tensor:
+    return torch.full_like(tensor, float("inf"))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "complaint"),
+    [
+        ("net.layers.0.weight", lambda tensor: tensor * float("nan"), "a weight is NaN or infinite"),
+        ("net.layers.1.bias", _infinite, "a weight is NaN or infinite"),
+        ("net.mean", lambda tensor: tensor + 1e300, "a weight is NaN or infinite"),  # in float32
+        ("net.std", torch.zeros_like, "a weight is NaN or infinite, or a standard deviation is not above 0"),
+        ("net.std", torch.neg, "a weight is NaN or infinite, or a standard deviation is not above 0"),
+        ("net.layers.1.weight", lambda tensor: torch.full_like(tensor, 3e38), "weights so great that the loss"),
+        ("net.mean", lambda tensor: tensor.long(), r"net\.mean is torch\.int64"),
+        ("net.mean", lambda tensor: tensor[:1], r"net\.mean is torch\.float64 \(1,\)"),
+    ],
+)
+def test_weights_that_are_no_loss_are_refused(
+    tmp_path: Path, name: str, change: Callable[[torch.Tensor], torch.Tensor], complaint: str
+) -> None:
+    surrogate().save(tmp_path)
+    path = tmp_path / WEIGHTS_FILE
+    tensors = load_file(path)
+    save_file({**tensors, name: change(tensors[name]).contiguous()}, path)
+    with pytest.raises(ValueError, match=f"^{path}: {complaint}.*: export the surrogate again"):
+        Surrogate.load(tmp_path)
+
+
+def test_tensors_of_other_names_are_refused(tmp_path: Path) -> None:
+    surrogate().save(tmp_path)
+    path = tmp_path / WEIGHTS_FILE
+    tensors = load_file(path)
+    tensors["net.men"] = tensors.pop("net.mean")
+    save_file(tensors, path)
+    with pytest.raises(ValueError, match=f"^{path}: net.mean is missing: .*: export the surrogate again"):
+        Surrogate.load(tmp_path)
+
+
+def test_a_pickle_named_as_weights_is_refused_and_not_run(tmp_path: Path) -> None:
+    surrogate().save(tmp_path)
+    path = tmp_path / WEIGHTS_FILE
+    path.write_bytes(planted(tmp_path / "ran"))
+    with pytest.raises(ValueError, match=f"^{path}: .*: export the surrogate again"):
+        Surrogate.load(tmp_path)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_impossible_shapes_are_refused() -> None:

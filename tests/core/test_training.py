@@ -1,4 +1,7 @@
+import gc
 import math
+import weakref
+from typing import Any
 
 import pytest
 import torch
@@ -82,6 +85,75 @@ def test_a_non_finite_loss_names_step_and_images_and_spares_the_weights(value: f
     ):
         train_epoch(network, batches, _Explodes(value, at=2), optimizer, CPU)
     assert all(bool(p.isfinite().all()) for p in network.parameters())
+
+
+class _Greedy(nn.Module):
+    """A layer for which more than ``limit`` images at a time are too many."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+
+    def forward(self, images: Tensor) -> Tensor:
+        if len(images) > self.limit:
+            raise torch.OutOfMemoryError("tried to allocate 20 GiB")
+        return images
+
+
+class _Halfway(torch.optim.SGD):
+    """Runs out of memory when it has changed some of the weights."""
+
+    def step(self, closure: Any = None) -> Any:
+        with torch.no_grad():
+            self.param_groups[0]["params"][0].add_(1)
+        raise torch.OutOfMemoryError("tried to allocate 20 GiB")
+
+
+def test_out_of_memory_names_the_step_and_how_many_images_were_too_many() -> None:
+    batches = list(training_batches(SHAPES, 5, seed=0, epoch=0, shard=Shard()))
+    network = nn.Sequential(_Greedy(3), _network())
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    message = "step 7: 5 images at a time: must fit into the memory of cpu: more micro_batches, .*: tried to allocate"
+    with pytest.raises(torch.OutOfMemoryError, match=message):
+        train_epoch(network, batches, CrossEntropyLoss(), optimizer, CPU, losses=[0.0] * 7)
+    loss = train_epoch(network, batches, CrossEntropyLoss(), optimizer, CPU, micro_batches=2)
+    assert math.isfinite(loss)
+
+
+def test_the_error_does_not_hold_the_memory_that_was_too_little() -> None:
+    (batch,) = training_batches(SHAPES, 10, seed=0, epoch=0, shard=Shard())
+    first, network = nn.Conv2d(3, 3, 1), _Greedy(3)
+    kept: list[weakref.ref[Tensor]] = []
+    first.register_forward_hook(lambda module, args, output: kept.append(weakref.ref(output)))
+    whole = nn.Sequential(first, network)
+    with pytest.raises(torch.OutOfMemoryError) as raised:
+        train_epoch(whole, [batch], CrossEntropyLoss(), torch.optim.SGD(first.parameters(), lr=0.1), CPU)
+    gc.collect()
+    assert raised.value.__context__ is None and [each() for each in kept] == [None]
+
+
+def test_a_step_that_ended_halfway_is_none() -> None:
+    batches = list(training_batches(SHAPES, 5, seed=0, epoch=0, shard=Shard()))
+    network, losses, ended = _network(), [0.5], list[int]()
+    optimizer = _Halfway(network.parameters(), lr=0.1)
+    settings: dict[str, Any] = {"losses": losses, "after_step": lambda: ended.append(1)}
+    with pytest.raises(torch.OutOfMemoryError, match="step 1: 5 images at a time"):
+        train_epoch(network, batches, CrossEntropyLoss(), optimizer, CPU, **settings)
+    assert losses == [0.5] and ended == []
+
+
+def test_an_epoch_is_continued_with_the_losses_it_had() -> None:
+    network = _network()[:1]  # type: ignore[index]
+    batches = list(training_batches(SHAPES, 5, seed=0, epoch=0, shard=Shard()))
+    frozen = torch.optim.SGD(network.parameters(), lr=0.0)
+    whole: list[float] = []
+    seen: list[int] = []
+    mean = train_epoch(
+        network, batches, CrossEntropyLoss(), frozen, CPU, losses=whole, after_step=lambda: seen.append(len(whole))
+    )
+    assert seen == [1, 2] and mean == sum(whole) / 2
+    assert train_epoch(network, batches[1:], CrossEntropyLoss(), frozen, CPU, losses=whole[:1]) == mean
+    assert train_epoch(network, [], CrossEntropyLoss(), frozen, CPU, losses=whole) == mean
 
 
 def test_counts_of_two_shards_add_up_to_the_whole() -> None:

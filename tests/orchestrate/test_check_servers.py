@@ -114,7 +114,8 @@ def test_a_journal_that_can_be_written_passes(tmp_path: Path) -> None:
 
 def test_a_database_of_optuna_passes(database: str, tmp_path: Path) -> None:
     finding = found(lambda: check_optuna(database, tmp_path))
-    assert (finding.state, finding.text[-34:]) == ("passed", ": reachable, with Optuna's tables".rjust(34, "e")[-34:])
+    assert finding.state == "passed"
+    assert finding.text.endswith(": reachable, with Optuna's tables")
     password = database.split(":")[2].partition("@")[0]
     assert password not in finding.text
 

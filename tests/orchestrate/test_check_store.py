@@ -80,13 +80,13 @@ class Forgetful(FolderObjects):
 
 @pytest.mark.parametrize("kind", [TwoWinners, Quiet])
 def test_a_store_in_which_two_writers_win_is_refused(tmp_path: Path, kind: type[FolderObjects]) -> None:
-    with pytest.raises(RuntimeError, match="^here: creates one name twice: must refuse a name that is there"):
+    with pytest.raises(RuntimeError, match=r"^here: creates one name twice: must refuse a name that is there"):
         require_sound(kind(tmp_path), "name", "here")
     require_sound(FolderObjects(tmp_path), "other", "here")
 
 
 def test_a_store_that_gives_other_bytes_back_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="^here: read other bytes than were written"):
+    with pytest.raises(RuntimeError, match=r"^here: read other bytes than were written"):
         require_sound(Forgetful(tmp_path), "name", "here")
 
 

@@ -1,8 +1,8 @@
-"""What stands between a program and an S3 server: it counts the requests, and loses answers when it is told to."""
+"""What stands between a program and an S3 server: it counts the requests, and loses or changes answers."""
 
 import http.client
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -17,6 +17,7 @@ class Relay(ThreadingHTTPServer):
     def __init__(self, port: int) -> None:
         super().__init__(("127.0.0.1", 0), _Passing)
         self.port, self.requests, self.answers_to_lose = port, list[str](), 0
+        self.changes: Callable[[bytes], bytes] = lambda content: content
 
     @property
     def endpoint(self) -> str:
@@ -54,7 +55,7 @@ class _Passing(BaseHTTPRequestHandler):
         there = http.client.HTTPConnection("127.0.0.1", self.server.port)
         there.request(self.command, self.path, body, headers)
         answer = there.getresponse()
-        content = answer.read()
+        content = self.server.changes(answer.read())
         if self.server.answers_to_lose > 0:
             self.server.answers_to_lose -= 1
             self.close_connection = True

@@ -217,8 +217,10 @@ def test_a_damaged_copy_is_fetched_again(on: On, size: int, caplog: pytest.LogCa
     make(on("here"), "w" * size)
     there = on("there")
     folder = there.verified(ADDRESS)
-    for damage in (lambda path: path.write_text("W" * size), lambda path: path.unlink()):
-        damage(folder / "model")
+    for is_lost in (False, True):
+        (folder / "model").write_text("W" * size)
+        if is_lost:
+            (folder / "model").unlink()
         assert (there.verified(ADDRESS) / "model").read_text() == "w" * size
         assert "it is fetched again" in caplog.text
 

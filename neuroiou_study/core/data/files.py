@@ -100,21 +100,32 @@ def missing_files(where: str, root: Path, paths: Iterable[Path]) -> list[Path]:
 
     @cache
     def is_inside(path: str) -> bool:
-        return os.path.commonpath([home, os.path.realpath(path)]) == home
+        try:
+            return os.path.commonpath([home, os.path.realpath(path)]) == home
+        except ValueError:  # no path: it has a zero byte
+            return False
 
     missing = []
     for path in paths:
         folder, name = os.path.split(path)
-        mode = _mode(path)
+        mode = _kind(path)
         if name == ".." or not is_inside(folder) or (stat.S_ISLNK(mode) and not is_inside(os.fspath(path))):
             rule = "must be a file in that folder, also where links lead to: correct the list, or copy the file there"
             raise ValueError(f"{where}: {path}: {rule}")
-        if not (stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and path.is_file())):
+        if not (stat.S_ISREG(mode) or (stat.S_ISLNK(mode) and is_file(path))):
             missing.append(path)
     return missing
 
 
-def _mode(path: Path) -> int:
+def is_file(path: Path) -> bool:
+    """Is there such a file? No if there cannot be, because the name is too long or has a zero byte."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _kind(path: Path) -> int:
     """What kind of file ``path`` itself is; 0 if there is none, or cannot be one of that name."""
     try:
         return path.lstat().st_mode

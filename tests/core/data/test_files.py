@@ -1,11 +1,15 @@
 """Lists, portions, and opening images and labels. Damage to a whole data set is in test_camvid and its likes."""
 
+import struct
+import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from neuroiou_study.core.data.files import open_image, open_labels, portion, read_names, require_disjoint
 from tests.core.data.made import filled, noise, truncate, write
@@ -19,7 +23,7 @@ def test_a_portion_is_evenly_spaced_and_the_rest_is_for_training(fraction: float
 
 def test_names_are_the_lines_of_a_list(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("a\n\n  b c \r\nd/e.f\n")
-    assert read_names(tmp_path / "train.txt") == ["a", "b c", "d/e.f"]
+    assert read_names(tmp_path, tmp_path / "train.txt") == ["a", "b c", "d/e.f"]
 
 
 @pytest.mark.parametrize(
@@ -33,7 +37,7 @@ def test_names_are_the_lines_of_a_list(tmp_path: Path) -> None:
 def test_a_wrong_list_is_named(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "train.txt").write_text(content)
     with pytest.raises(ValueError, match=f"{tmp_path}/train.txt: {message}"):
-        read_names(tmp_path / "train.txt")
+        read_names(tmp_path, tmp_path / "train.txt")
 
 
 def test_training_names_in_the_deciding_list_are_counted() -> None:
@@ -80,3 +84,35 @@ def test_a_truncated_file_is_named(tmp_path: Path, opener: Callable[[Path], obje
     truncate(tmp_path / "x.png", kept)
     with pytest.raises(ValueError, match=f"{tmp_path}/x.png: .*: must be a readable image: re-copy the file"):
         opener(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("opener", [open_image, open_labels])
+@pytest.mark.parametrize(("width", "height"), [(11_586, 11_586), (30_000, 30_000), (2**31 - 1, 2**31 - 1)])
+def test_an_image_that_promises_too_much_is_not_decoded(
+    tmp_path: Path, opener: Callable[[Path], object], width: int, height: int
+) -> None:
+    write(tmp_path / "x.png", noise(1)[..., 0])
+    content = (tmp_path / "x.png").read_bytes()
+    header = b"IHDR" + struct.pack(">II", width, height) + content[24:29]
+    (tmp_path / "x.png").write_bytes(content[:12] + header + struct.pack(">I", zlib.crc32(header)) + content[33:])
+    with (
+        warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+        pytest.raises(ValueError, match=rf"{tmp_path}/x\.png: .*({width}×{height}|exceeds limit)"),
+    ):
+        opener(tmp_path / "x.png")
+
+
+def test_text_in_a_png_that_inflates_is_refused(tmp_path: Path) -> None:
+    text = PngInfo()
+    text.add_text("comment", "a" * 10_000_000, zip=True)
+    Image.fromarray(noise(1)).save(tmp_path / "x.png", pnginfo=text)
+    assert (tmp_path / "x.png").stat().st_size < 20_000
+    with pytest.raises(ValueError, match=r"x\.png: Decompressed data too large .*: must be a readable image"):
+        open_image(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "EPS"])
+def test_another_format_is_refused_whatever_the_file_is_called(tmp_path: Path, kind: str) -> None:
+    Image.fromarray(noise(1)).convert("P" if kind == "GIF" else "RGB").save(tmp_path / "x.png", kind)
+    with pytest.raises(ValueError, match=r"x\.png: cannot identify image file .*: must be a readable image"):
+        open_image(tmp_path / "x.png")

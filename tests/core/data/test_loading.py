@@ -1,4 +1,5 @@
 import os
+from typing import Any
 
 import pytest
 import torch
@@ -181,6 +182,44 @@ def test_a_loader_s_passes_are_bit_for_bit_what_they_were(loader_workers: int, a
         batches = list(select.evaluation_batches(3))
         assert _order(batches) == list(range(10))
         assert all(_same(batch, as_first_written(SHAPES, batch, None)) for batch in batches)
+
+
+class Watched(ShapesDataset):
+    """Remembers which images were loaded."""
+
+    def __init__(self) -> None:
+        super().__init__("train", 10, 12, 16)
+        self.loaded: list[int] = []
+
+    def load(self, index: int) -> Sample:
+        self.loaded.append(index)
+        return super().load(index)
+
+
+@pytest.mark.parametrize("loader_workers", [0, 2])
+@pytest.mark.parametrize("start", [0, 1, 3, 5])
+@pytest.mark.parametrize("shard", [Shard(), Shard(1, 2)])
+def test_a_pass_that_starts_later_has_the_later_batches(start: int, shard: Shard, loader_workers: int) -> None:
+    settings: dict[str, Any] = {"seed": 1, "epoch": 2, "shard": shard, "augment": HARD}
+    whole = list(training_batches(SHAPES, 2, **settings))
+    rest = list(training_batches(SHAPES, 2, **settings, start=start, loader_workers=loader_workers))
+    assert len(rest) == 5 - start
+    assert all(_same(one, other) for one, other in zip(whole[start:], rest, strict=True))
+
+
+def test_what_is_left_out_is_not_loaded() -> None:
+    dataset = Watched()
+    batches = list(training_batches(dataset, 4, seed=0, epoch=0, shard=Shard(), start=1))
+    assert dataset.loaded == _order(batches) and len(dataset.loaded) == 4
+
+
+def test_a_loader_tells_of_every_batch_when_it_is_there() -> None:
+    told: list[int] = []
+    loader = Loader(SHAPES, on_batch=lambda: told.append(1))
+    batches = loader.training_batches(4, seed=0, epoch=0)
+    assert told == []
+    next(batches)
+    assert told == [1]
 
 
 class Telling(ShapesDataset):

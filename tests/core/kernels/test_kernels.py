@@ -55,6 +55,15 @@ def test_logits_that_are_not_finite_give_sums_that_are_not_finite(kernel: Kernel
     assert not probability_statistics(logits.float(), labels, kernel=kernel).sums.isfinite().all()
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("wrong", [4, 5, -1, 2**32 + 1, -(2**40)])
+def test_a_label_that_is_neither_void_nor_a_class_is_refused(kernel: KernelName, wrong: int) -> None:
+    logits, labels = batch(classes=4)
+    labels[1, 2, 3] = wrong
+    with pytest.raises(ValueError, match=f"labels: {wrong}: classes are 0 to 3 and 255 is void"):
+        probability_statistics(logits.float(), labels, kernel=kernel)
+
+
 def test_predictions_are_those_of_argmax() -> None:
     for case in cases(seed=3):
         assert torch.equal(predictions(case.logits), case.logits.argmax(dim=1)), case.name

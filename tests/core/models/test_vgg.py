@@ -1,3 +1,4 @@
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from neuroiou_study.core.models.fcn import FCN
 from neuroiou_study.core.models.segnet import SegNet
 from neuroiou_study.core.models.vgg import load_vgg16
 from tests.core.models.vgg_file import BN_CONVOLUTIONS, BN_NORMS, CONVOLUTIONS, vgg16_tensors
+from tests.core.planted import planted, planted_object
 
 FCN_FILE, SEGNET_FILE = r"vgg16-397923af\.pth", r"vgg16_bn-6c64b313\.pth"
 Tensors = dict[str, Tensor]
@@ -113,6 +115,57 @@ def test_segnet_asks_for_the_file_with_normalisation(tmp_path: Path) -> None:
         ValueError, match=rf"are missing, first features\.1\.weight: .*: name torchvision's {SEGNET_FILE}"
     ):
         load_vgg16(SegNet(5, width=2), _saved(vgg16_tensors(), tmp_path))
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+@pytest.mark.parametrize("wrap", [lambda thing: thing, lambda thing: {"features.0.weight": thing}])
+def test_a_pickle_that_runs_something_is_refused_before_it_does(
+    tmp_path: Path, is_zip: bool, wrap: Callable[[object], object]
+) -> None:
+    path = tmp_path / "vgg.pth"
+    torch.save(wrap(planted_object(tmp_path / "ran")), path, _use_new_zipfile_serialization=is_zip)
+    with pytest.raises(ValueError, match=rf"^model\.weights: {path}: Weights only load failed.*: must be a readable"):
+        load_vgg16(FCN(5, 32, width=1), path)
+    assert not (tmp_path / "ran").exists()
+    torch.load(path, weights_only=False)
+    assert (tmp_path / "ran").exists(), "the file is not hostile, and the test shows nothing"
+
+
+def test_a_bare_pickle_is_refused_before_it_runs(tmp_path: Path) -> None:
+    path = tmp_path / "vgg.pth"
+    path.write_bytes(planted(tmp_path / "ran"))
+    with pytest.raises(ValueError, match=rf"^model\.weights: {path}: .*: must be a readable file of tensors"):
+        load_vgg16(FCN(5, 32, width=1), path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_an_archive_that_inflates_is_refused(tmp_path: Path) -> None:
+    torch.save(vgg16_tensors(width=1), tmp_path / "stored.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "stored.pth") as stored,
+        zipfile.ZipFile(tmp_path / "vgg.pth", "w", zipfile.ZIP_DEFLATED) as deflated,
+    ):
+        for name in stored.namelist():
+            deflated.writestr(name, stored.read(name))
+    with pytest.raises(ValueError, match=r"is compressed: must be a readable file of tensors"):
+        load_vgg16(FCN(5, 32, width=1), tmp_path / "vgg.pth")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensor: tensor.to_sparse(), r"is torch\.sparse_coo, torch\.float32: must be dense"),
+        (lambda tensor: tensor.long(), r"is torch\.strided, torch\.int64: must be dense"),
+        (lambda tensor: tensor.to("meta"), "is torch.strided, torch.float32: must be dense|cannot"),
+    ],
+)
+def test_tensors_of_another_kind_are_refused(tmp_path: Path, change: Callable[[Tensor], Tensor], message: str) -> None:
+    tensors = vgg16_tensors(width=2)
+    path = _saved({**tensors, "features.0.weight": change(tensors["features.0.weight"])}, tmp_path)
+    with pytest.raises(ValueError, match=rf"^model\.weights: {path}: .*{message}"):
+        load_vgg16(FCN(5, 32, width=2), path)
+    with pytest.raises(ValueError, match="dict: must be a dict of tensors"):
+        load_vgg16(FCN(5, 32, width=2), _saved({**tensors, 3: torch.zeros(1)}, tmp_path))
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"PK\x03\x04 cut short"])

@@ -1,0 +1,120 @@
+"""``neuroiou-study doctor FILE``: is everything that a study needs there, before anything is spent?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+from neuroiou_study.spec import load_study
+from neuroiou_study.terminal import WRONG_INPUT, Stopped, at_the_door, end, err, is_quiet, out, print_json, stoppable
+
+if TYPE_CHECKING:
+    from neuroiou_study.orchestrate.findings import Finding
+    from neuroiou_study.orchestrate.preflight import Watch
+    from neuroiou_study.orchestrate.where import Where
+    from neuroiou_study.spec import StudySpec
+    from neuroiou_study.stages.store import Store
+
+MARKS = {"passed": "[green]✓[/]", "failed": "[red]✗[/]", "warned": "[yellow]![/]", "skipped": "[dim]–[/]"}
+
+
+class Backend(StrEnum):
+    """Where the work would run."""
+
+    ray = "ray"
+    local = "local"
+
+
+class Data(StrEnum):
+    """How many images are opened."""
+
+    full = "full"
+    sampled = "sampled"
+
+
+def doctor(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The study.")],
+    overrides: Annotated[
+        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Replace a value; repeatable.")
+    ] = [],  # noqa: B006
+    store: Annotated[
+        str, typer.Option("--store", metavar="URI", help="All results: a folder, or s3://bucket/prefix.")
+    ] = "./runs",
+    tracking_uri: Annotated[
+        str, typer.Option("--tracking-uri", metavar="URI", help="MLflow. Default: SQLite in the store.")
+    ] = "",
+    optuna_storage: Annotated[
+        str | None,
+        typer.Option(
+            "--optuna-storage",
+            metavar="URL",
+            envvar="NEUROIOU_OPTUNA_STORAGE",
+            help="Database of the search. Default: a journal file in the store.",
+        ),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster. Default: RAY_ADDRESS, else this machine, without Ray.")
+    ] = None,
+    backend: Annotated[Backend, typer.Option(help="`local` needs no Ray.")] = Backend.ray,
+    data: Annotated[Data, typer.Option(help="`sampled` opens at most 64 images of each split.")] = Data.full,
+    allow_code: Annotated[bool, typer.Option("--allow-code", help="Let `model.factory` run code of its own.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+) -> None:
+    """Check everything a study needs: store, servers, data, machines. Exit code 2 if something is missing."""
+    from neuroiou_study.orchestrate.where import Where
+    from neuroiou_study.stages.open_store import open_store
+
+    if allow_code:
+        os.environ["NEUROIOU_ALLOW_CODE"] = "1"
+    study, opened = at_the_door(lambda: load_study(file, overrides)), at_the_door(lambda: open_store(store))
+    uri = tracking_uri or at_the_door(lambda: f"sqlite:///{opened.scratch / 'mlflow.db'}")
+    try:
+        with stoppable():
+            findings = _findings(study, opened, Where(backend.value, address, uri, optuna_storage), data, as_json)
+    except Stopped as stopped:
+        end(stopped.exit_code, "stopped")
+    if as_json:
+        print_json([asdict(finding) for finding in findings])
+    failed = [finding.name for finding in findings if finding.has_failed]
+    if failed:
+        end(WRONG_INPUT, f"{file}: not ready: {', '.join(failed)}")
+
+
+def _findings(study: StudySpec, store: Store, where: Where, data: Data, as_json: bool) -> list[Finding]:
+    """All that is found; unless it is for a program, each is printed as soon as it is known."""
+    from neuroiou_study.orchestrate.preflight import SAMPLED, preflight
+
+    findings = []
+    with watched() as watch:
+        for finding in preflight(study, store, where, at_most=SAMPLED if data is Data.sampled else None, watch=watch):
+            findings.append(finding)
+            if not as_json:
+                show(finding)
+    return findings
+
+
+def show(finding: Finding) -> None:
+    """Print a line: mark, name, what was found."""
+    out.print(f"{MARKS[finding.state]} {finding.name:<12}{escape(finding.text)}", soft_wrap=True)
+
+
+@contextmanager
+def watched() -> Iterator[Watch]:
+    """What shows, on a terminal, what is being checked and how far it is."""
+    columns = (SpinnerColumn(), TextColumn("checking {task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=err, transient=True, disable=is_quiet()) as bar:
+        task = bar.add_task("")
+
+        def watch(name: str, done: int, total: int | None) -> None:
+            bar.update(task, description=name, completed=done, total=total)
+
+        yield watch
