@@ -23,7 +23,7 @@ out = Console(highlight=False)
 err = Console(stderr=True)
 
 
-class Stopped(KeyboardInterrupt):
+class Stopped(Exception):  # noqa: N818  not an error: somebody asked for it
     """The program was asked to stop, by Ctrl-C or SIGTERM."""
 
     def __init__(self, number: int) -> None:
@@ -33,26 +33,26 @@ class Stopped(KeyboardInterrupt):
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """In the block, Ctrl-C and SIGTERM (``ray job stop``) raise Stopped; a second one ends the program at once.
+    """The block ends with Stopped on Ctrl-C or SIGTERM (``ray job stop``); a second one ends the program at once.
 
     What is half done then is what any death leaves: the same command continues it.
     """
-    former = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    asked = list[int]()
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if asked:
+            os._exit(128 + number)
+        asked.append(number)
+        raise KeyboardInterrupt  # what libraries expect; Ray raises another in its place
+
+    former = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
+    except KeyboardInterrupt:
+        raise Stopped(asked[0] if asked else signal.SIGINT) from None
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-
-
-def _stop(number: int, _: FrameType | None) -> NoReturn:
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, _stop_at_once)
-    raise Stopped(number)
-
-
-def _stop_at_once(number: int, _: FrameType | None) -> NoReturn:
-    os._exit(128 + number)
 
 
 def at_the_door(call: Callable[[], Result]) -> Result:

@@ -45,8 +45,8 @@ def connected(address: str | None) -> Iterator[None]:
     warnings.filterwarnings("ignore", module="ray")
     if address is None:
         _make_token()
-    _init(address)
-    _take_back_signals()
+    with _own_sigterm():
+        _init(address)
     try:
         yield
     finally:
@@ -63,10 +63,15 @@ def _init(address: str | None) -> None:
     )
 
 
-def _take_back_signals() -> None:
-    """Let Python hear of SIGTERM again: Ray's own handler ends the process, with a report of a crash."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """After the block SIGTERM goes where it went before; with Ray's own handlers it would look like a crash."""
+    is_main, handler = threading.current_thread() is threading.main_thread(), signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if is_main:
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _allowed_code() -> dict[str, str]:

@@ -63,12 +63,20 @@ class TwoWinners(FolderObjects):
 
 
 class Quiet(TwoWinners):
-    """One that keeps the second writer's content and does say no."""
+    """One that says no to the second writer and keeps its content all the same."""
 
     def create(self, name: str, content: bytes) -> bool:
         is_new = self.read(name) is None
         self.write(name, content)
         return is_new
+
+
+class Polite(FolderObjects):
+    """One that keeps the first writer's and tells both that they have won."""
+
+    def create(self, name: str, content: bytes) -> bool:
+        super().create(name, content)
+        return True
 
 
 class Forgetful(FolderObjects):
@@ -78,7 +86,7 @@ class Forgetful(FolderObjects):
         return b""
 
 
-@pytest.mark.parametrize("kind", [TwoWinners, Quiet])
+@pytest.mark.parametrize("kind", [TwoWinners, Quiet, Polite])
 def test_a_store_in_which_two_writers_win_is_refused(tmp_path: Path, kind: type[FolderObjects]) -> None:
     with pytest.raises(RuntimeError, match=r"^here: creates one name twice: must refuse a name that is there"):
         require_sound(kind(tmp_path), "name", "here")

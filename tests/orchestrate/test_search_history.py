@@ -53,11 +53,8 @@ def database(folder: Path) -> str:
 
 @pytest.mark.parametrize("stops", [[1], [4, 9], [2, 3, 11, 11]])
 def test_what_is_drawn_does_not_depend_on_interruptions(tmp_path: Path, stops: list[int]) -> None:
-    study, whole_store, store = (
-        make_study(budget={"max_trials": 12}),
-        FolderStore(tmp_path / "a"),
-        FolderStore(tmp_path),
-    )
+    study = make_study(budget={"max_trials": 12})
+    whole_store, store = FolderStore(tmp_path / "a"), FolderStore(tmp_path / "b")
     whole = play_some(study, whole_store, Search(study, whole_store), 36)
     played, left = list[Assignment](), 36
     for stop in stops:
