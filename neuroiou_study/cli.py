@@ -13,7 +13,7 @@ import typer
 from rich.progress import Progress, track
 from rich.table import Table
 
-from neuroiou_study import __version__, reproduce_cli
+from neuroiou_study import __version__, doctor_cli, reproduce_cli
 from neuroiou_study.spec import StudySpec, load_study
 from neuroiou_study.terminal import (
     BUSY,
@@ -32,7 +32,7 @@ from neuroiou_study.terminal import (
 )
 
 if TYPE_CHECKING:
-    from neuroiou_study.orchestrate.study import Where
+    from neuroiou_study.orchestrate.where import Where
     from neuroiou_study.report.leaderboard import Leaderboard
     from neuroiou_study.stages.store import Store
 
@@ -139,13 +139,15 @@ def run(
     backend: Annotated[BackendName, typer.Option(help="`local` runs in this process, without Ray.")] = BackendName.ray,
     allow_code: AllowCode = False,
 ) -> None:
-    """Run a study to its end, or continue it: finished work is never repeated."""
+    """Run a study to its end, or continue it: finished work is never repeated. Begins with what `doctor` checks."""
+    from neuroiou_study.orchestrate.where import Where
+
     _allow(allow_code)
     study, opened = _load(file, overrides), at_the_door(lambda: _open_store(store))
     if study.model.note:
         err.print(study.model.note, soft_wrap=True)
-    _check_data(study)
-    _run(study, opened, backend.value, address, tracking_uri or _default_tracking(opened), optuna_storage)
+    where = Where(backend.value, address, tracking_uri or _default_tracking(opened), optuna_storage)
+    _run(study, opened, where)
     board = _print_report(study, opened)
     if not tracking_uri:
         out.print(f"Every trial: mlflow ui --backend-store-uri {_default_tracking(opened)}", soft_wrap=True)
@@ -202,6 +204,7 @@ def sync(
     out.print(f"{num_runs} trial runs are in MLflow", soft_wrap=True)
 
 
+app.command()(doctor_cli.doctor)
 app.command()(reproduce_cli.reproduce)
 
 
@@ -250,18 +253,19 @@ def _allow(code: bool) -> None:
         os.environ["NEUROIOU_ALLOW_CODE"] = "1"
 
 
-def _run(
-    study: StudySpec, store: Store, backend: str, address: str | None, tracking_uri: str, optuna_url: str | None
-) -> None:
-    from neuroiou_study.orchestrate.study import StudyBusyError, Where, run_study
+def _run(study: StudySpec, store: Store, where: Where) -> None:
+    from neuroiou_study.orchestrate.study import StudyBusyError, run_study
     from neuroiou_study.report.notices import notices
     from neuroiou_study.report.progress import ProgressView
     from neuroiou_study.report.status import num_runs
+    from neuroiou_study.stages.records import StudyRecords
 
-    where = Where(backend, address, tracking_uri, optuna_url)
     try:
-        with stoppable(), notices(err), ProgressView(study, num_runs(study), err) as view:
-            or_fail(lambda: run_study(study, store, where, view))
+        with stoppable():
+            doctor_cli.require_ready(study, store, where)
+            at_the_door(StudyRecords(study, store).require_extension)
+            with notices(err), ProgressView(study, num_runs(study), err) as view:
+                or_fail(lambda: run_study(study, store, where, view))
     except StudyBusyError as error:
         end(BUSY, str(error))
     except Stopped as stopped:
@@ -291,7 +295,3 @@ def _summary(study: StudySpec) -> str:
     screened = f", of {study.screen.surrogates} screened surrogates each: {arms}" if study.screen else ""
     confirmed = f", confirmed on {len(study.fresh_seeds)} fresh seeds" if study.confirm else ""
     return f"Study {study.identity}: {len(study.search)} ranges, {seeds}, trials: {trials}{screened}{confirmed}."
-
-
-if __name__ == "__main__":
-    main()

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 MARKS = {"passed": "[green]✓[/]", "failed": "[red]✗[/]", "warned": "[yellow]![/]", "skipped": "[dim]–[/]"}
 
+CATCHES_UP = ("tracking",)
+"""What a study can begin without."""
+
 
 class Backend(StrEnum):
     """Where the work would run."""
@@ -100,6 +103,23 @@ def _findings(study: StudySpec, store: Store, where: Where, data: Data, as_json:
             if not as_json:
                 show(finding)
     return findings
+
+
+def require_ready(study: StudySpec, store: Store, where: Where) -> None:
+    """End the program with exit code 2 if a study cannot run as it is; say what else is not as it should be.
+
+    MLflow may be away: a study catches up with it.
+    """
+    from neuroiou_study.orchestrate.preflight import preflight
+
+    with watched() as watch:
+        findings = list(preflight(study, store, where, watch=watch))
+    failed = [finding for finding in findings if finding.has_failed and finding.name not in CATCHES_UP]
+    for finding in findings:
+        if finding not in failed and (finding.has_failed or finding.state == "warned"):
+            err.print(finding.text, style="yellow", soft_wrap=True, markup=False, highlight=False)
+    if failed:
+        end(WRONG_INPUT, "\n".join(finding.text for finding in failed))
 
 
 def show(finding: Finding) -> None:

@@ -12,7 +12,7 @@ from neuroiou_study.terminal import FAILED, WRONG_INPUT, Stopped, end, err, out,
 
 if TYPE_CHECKING:
     from neuroiou_study.orchestrate.paper_studies import Wish
-    from neuroiou_study.orchestrate.study import Where
+    from neuroiou_study.orchestrate.where import Where
     from neuroiou_study.report.progress import ProgressView
     from neuroiou_study.report.reproduced import Reproduction, Setting
     from neuroiou_study.spec import StudySpec
@@ -51,8 +51,8 @@ def reproduce(
     """Run the studies behind a figure or table of the paper and draw it, the paper's values beside ours."""
     from neuroiou_study.orchestrate.paper_data import find_data
     from neuroiou_study.orchestrate.paper_studies import Wish
-    from neuroiou_study.orchestrate.study import Where
     from neuroiou_study.orchestrate.uris import database
+    from neuroiou_study.orchestrate.where import Where
     from neuroiou_study.stages.open_store import open_store
 
     try:

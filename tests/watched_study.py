@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from neuroiou_study.orchestrate.cluster import connected, trials_at_once
-from neuroiou_study.orchestrate.study import Where, run_study
+from neuroiou_study.orchestrate.study import run_study
+from neuroiou_study.orchestrate.where import Where
 from neuroiou_study.spec import load_study
 from neuroiou_study.spec.budget import ResourcesSpec
 from neuroiou_study.stages.folder_store import FolderStore

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from neuroiou_study.orchestrate.paper_studies import Wish, chosen_targets, make_setting
 from neuroiou_study.orchestrate.reproduce_view import ReproduceView
-from neuroiou_study.orchestrate.study import Where, run_study
+from neuroiou_study.orchestrate.study import run_study
+from neuroiou_study.orchestrate.where import Where
 from neuroiou_study.report.make_bars import make_bars, make_figure6, make_weighted_ce
 from neuroiou_study.report.make_figure2 import make_figure2
 from neuroiou_study.report.make_figure5 import make_figure5

@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from neuroiou_study.orchestrate.confirmation import Confirmation
 from neuroiou_study.orchestrate.tracking import Tracker
+from neuroiou_study.orchestrate.where import Where
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.backend import LocalWorker, Progress, best_device
 from neuroiou_study.stages.news import Begun, Ended, Epoch, News, Observer, Postponed
@@ -34,16 +34,6 @@ class Agenda(Protocol):
     def settle(self, assignment: Assignment, error: str | None = None) -> None: ...
 
     def news(self) -> list[News]: ...
-
-
-@dataclass(frozen=True)
-class Where:
-    """The machines and servers of one run of a study; none of it changes the result."""
-
-    backend: str = "ray"
-    address: str | None = None
-    tracking_uri: str = ""
-    optuna_url: str | None = field(default=None, repr=False)  # it may have a password
 
 
 def run_study(study: StudySpec, store: Store, where: Where, observer: Observer) -> list[TrialRecord]:

@@ -54,18 +54,15 @@ def export_loss(
     """Write the best surrogate's loss and a README into ``folder``; returns its trial.
 
     ``board`` is the leaderboard of ``records``, made if it is not given. Raises RuntimeError if no trial of the
-    surrogate's arm is complete.
+    surrogate's arm is complete, or if the surrogate is not in the store as it was made.
     """
     board = board or make_leaderboard(study, store, records)
     best = champion_of(study, records, board)
     if best is None:
         raise RuntimeError(f"{study.identity}: no complete surrogate trial in {store.address}: run the study first")
     run = max(best.runs, key=lambda each: each.history[-1]["select_miou"])
-    source = store.find(run.stages["fit_surrogate"])
-    if source is None:
-        raise RuntimeError(f"{run.stages['fit_surrogate']}: not in {store.address}: run the study again to make it")
+    loss = NeuroIoULoss.load(store.verified(run.stages["fit_surrogate"]))
     folder.mkdir(parents=True, exist_ok=True)
-    loss = NeuroIoULoss.load(source)
     loss.save(folder)
     (folder / "README.md").write_text(_card(study, store, board, best, run, loss, folder))
     return best

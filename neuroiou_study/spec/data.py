@@ -47,7 +47,7 @@ class _FilesSpec(_DataSpec):
     """What data sets of files have in common."""
 
     root: str = Field(min_length=1)
-    """Folder of the data set."""
+    """Folder of the data set, or s3://bucket/folder, of which each node makes a copy once."""
     size: Size | None = None
     """Height and width that images are resized to on loading; unset keeps the files' sizes."""
     select_fraction: Fraction = 0.2

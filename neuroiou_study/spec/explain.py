@@ -10,6 +10,8 @@ from pydantic_core import ErrorDetails
 from neuroiou_study.spec.parse import printable
 
 _REMEDY = "change it (`neuroiou-study schema` describes it)"
+MAX_LINES = 20
+"""Mistakes that are explained at a time; *assumed*: some are slow to explain, and nobody reads so many."""
 
 
 def explain(error: ValidationError, document: Any, spec: type[BaseModel]) -> list[str]:

@@ -25,15 +25,15 @@ class ParseError(ValueError):
 
 
 _WRONG = (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
-"""What PyYAML raises: beside its own error, whatever Python says of ``!!int ''``, ``!!bool no-bool``, ``!!timestamp x``,
-a date or number out of range, or a nesting that is too deep."""
+"""What PyYAML raises: beside its own error, whatever Python says of ``!!int ''``, ``!!bool no-bool``, a date or
+number out of range, or a nesting that is too deep."""
 
 
 class _Loader(yaml.SafeLoader):
     """Safe YAML that reads ``1e-4`` as a number, as YAML 1.2 does and YAML 1.1 does not."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        keys = Counter(part.value for part in _parts(node)[::2] if isinstance(part, yaml.ScalarNode))
         repeated = sorted(key for key, count in keys.items() if count > 1)
         if repeated:
             raise ConstructorError(None, None, f"key {printable(repeated[0])} stands twice", node.start_mark)

@@ -8,6 +8,8 @@ import hashlib
 import logging
 import os
 import pickle
+import struct
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +20,10 @@ import torch
 CHECKPOINTS = ".checkpoint-*.pt"
 Checkpoint = dict[str, Any]
 
-_UNREADABLE = (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, LookupError)
+_UNREADABLE = (
+    *(OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError),
+    *(ArithmeticError, pickle.PickleError, struct.error, zipfile.BadZipFile),
+)
 """What torch.load raises for a file that is no checkpoint or would run code."""
 
 
@@ -58,6 +63,9 @@ def _loaded(path: Path) -> Checkpoint | None:
     except _UNREADABLE as error:
         reason = type(error).__name__
         logging.warning("%s: %s: must be a checkpoint of ours: not used, its work is done again", path, reason)
+        return None
+    if not isinstance(checkpoint, dict):
+        logging.warning("%s: %s: must be a checkpoint of ours: not used, its work is done again", path, checkpoint)
         return None
     return checkpoint
 

@@ -176,8 +176,7 @@ def _fit_group(group: Sequence[_Open], store: Store) -> Iterator[tuple[_Open, Fi
     """Fit a group together and leave each fit in the store as soon as it is there."""
     spec = group[0].spec
     dataset = build.dataset(spec.data, "train")
-    pairs = store.find(plan(spec)["collect_pairs"].address)
-    assert pairs is not None
+    pairs = store.verified(plan(spec)["collect_pairs"].address)
     parts = rows_of(spec, load_file(pairs / PAIRS_FILE), dataset.num_classes)
     wanted = [wanted_of(each.spec, dataset.num_classes) for each in group]
     for number, fit in fits_as_they_end(Rows.concatenated(parts), wanted):

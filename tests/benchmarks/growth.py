@@ -16,7 +16,8 @@ from typing import Any
 
 import psutil
 
-from neuroiou_study.orchestrate.study import Where, run_study
+from neuroiou_study.orchestrate.study import run_study
+from neuroiou_study.orchestrate.where import Where
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.news import News

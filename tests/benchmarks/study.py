@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from neuroiou_study.orchestrate.study import Where, run_study
+from neuroiou_study.orchestrate.study import run_study
+from neuroiou_study.orchestrate.where import Where
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.spec.budget import ResourcesSpec
 from neuroiou_study.stages.backend import LocalWorker

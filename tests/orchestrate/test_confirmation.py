@@ -11,7 +11,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from neuroiou_study.orchestrate.confirmation import Confirmation
-from neuroiou_study.orchestrate.study import Where, run_here, run_study
+from neuroiou_study.orchestrate.study import run_here, run_study
+from neuroiou_study.orchestrate.where import Where
 from neuroiou_study.report.leaderboard import make_leaderboard
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.backend import Progress

@@ -27,7 +27,7 @@ def refused(**fields: Any) -> tuple[str, object, str]:
 
 def test_without_screen_nothing_is_screened_and_old_studies_keep_their_identity() -> None:
     assert study().screen is None and study().screened_arms == ()
-    document = study().model_dump(mode="json", exclude={"budget", "resources", "confirm", "screen"})
+    document = study().model_dump(mode="json", exclude={"budget", "resources", "retry", "confirm", "screen", "search"})
     expected = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:8]
     assert study().identity == study(screen=None).identity == f"small-{expected}"
 
@@ -35,6 +35,11 @@ def test_without_screen_nothing_is_screened_and_old_studies_keep_their_identity(
 def test_screen_changes_what_the_trials_are_and_so_the_identity() -> None:
     identities = {study(screen=each).identity for each in (None, {}, {"surrogates": 32}, {"top": 4}, {"top": 5})}
     assert len(identities) == 5
+
+
+def test_the_ranges_decide_which_surrogates_are_screened_and_belong_to_the_identity() -> None:
+    assert study(screen={}, search=DEPTH).identity != study(screen={}).identity
+    assert study(search=DEPTH).identity == study().identity
 
 
 def test_learned_arms_that_search_the_surrogate_are_screened() -> None:

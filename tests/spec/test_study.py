@@ -153,7 +153,6 @@ def test_a_name_without_a_place_is_a_key_error() -> None:
         {"finetune": {"epochs": 3}},
         {"evaluate": {"batch_size": 2}},
         {"name": "other"},
-        {"search": {"finetune.lr": {"float": [1e-4, 1e-2]}}},
         {"controls": {"ce": {"name": "cross_entropy"}}},
         {"seeds": [3]},
         {"search_seed": 1},
@@ -169,14 +168,16 @@ def test_the_identity_changes_with_what_changes_results(fields: dict[str, Any]) 
 
 def test_every_field_is_either_identity_or_machine() -> None:
     tried = {"data", "model", "seed", "pretrain", "collect_pairs", "fit_surrogate", "finetune", "evaluate"}
-    tried |= {"name", "search", "controls", "variants", "gate", "seeds", "search_seed", "pruner", "screen"}
-    assert set(StudySpec.model_fields) - tried == {"budget", "resources", "confirm"}
+    tried |= {"name", "controls", "variants", "gate", "seeds", "search_seed", "pruner", "screen"}
+    assert set(StudySpec.model_fields) - tried == {"budget", "resources", "retry", "confirm", "search"}
 
 
-def test_the_identity_does_not_change_with_budget_or_machines() -> None:
+def test_the_identity_does_not_change_with_budget_machines_or_ranges() -> None:
     grown = study(budget={"max_trials": 99, "max_hours": 2}, resources={"workers": 4, "gpus_per_worker": 1})
     assert grown.identity == study().identity
     assert study(confirm={"seeds": 5, "top": 2}).identity == study().identity
+    assert study(search={"finetune.lr": {"float": [1e-4, 1e-2]}}).identity == study().identity
+    assert study(retry={"crashes": 7}).identity == study().identity
     assert study().identity.startswith("small-")
 
 

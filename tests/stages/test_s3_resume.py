@@ -25,7 +25,7 @@ from tests.stages.tiny import tiny_study
 EPOCHS, KILLED_IN = 4, 3
 ADDRESS = "pretrain/0123456789abcdef"
 FORK = multiprocessing.get_context("fork")  # an import for each of so many kills would take minutes
-KILLS, KEEPS = 24, 4
+KILLS, KEEPS = 20, 4
 
 
 def trial() -> TrialSpec:
@@ -128,38 +128,40 @@ def state(folder: Path) -> int:
 def test_no_kill_leaves_anything_half_or_loses_what_was_kept(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    address, chance, said = f"s3://{bucket}/store", random.Random(5), dict[str, int]()
-    completed = 0
+    address, chance, said, complete = f"s3://{bucket}/store", random.Random(5), dict[str, int](), set[str]()
     for number in range(KILLS):
         # Two machines in turn: after a kill on one the other goes on.
-        with forked(address, tmp_path / f"{number // 2 % 2}") as (process_id, connection):
-            heard = time.monotonic() + chance.uniform(0.05, 1.2)
-            while (left := heard - time.monotonic()) > 0:
-                if connection.poll(left):
-                    said.update([connection.recv()])
-            os.kill(process_id, signal.SIGKILL)
-            os.waitpid(process_id, 0)
+        kill_in_the_middle(address, tmp_path / f"{number // 2 % 2}", said, chance)
+        monkeypatch.setenv("NEUROIOU_CACHE", str(tmp_path / f"looking-{number}"))
+        complete |= complete_of({name: said[name] for name in set(said) - complete}, S3Store(address))
+    monkeypatch.setenv("NEUROIOU_CACHE", str(tmp_path / "looking"))
+    assert len(complete) >= 2 and complete_of(said, S3Store(address)) == complete
+
+
+def kill_in_the_middle(address: str, cache: Path, said: dict[str, int], chance: random.Random) -> None:
+    """Start a maker, and kill it at some moment of the step after what it has said so often."""
+    with forked(address, cache) as (process_id, connection):
+        begin = time.monotonic()
+        for _ in range(chance.randint(1, 4)):
+            begin, seconds = time.monotonic(), time.monotonic() - begin
+            said.update([received(connection)])
+        if connection.poll(chance.uniform(0, 1.2) * min(seconds, 1.0)):
+            said.update([connection.recv()])
+        os.kill(process_id, signal.SIGKILL)
+        os.waitpid(process_id, 0)
+        with contextlib.suppress(EOFError):
             while connection.poll():
-                with contextlib.suppress(EOFError):
-                    said.update([connection.recv()])
-                    continue
-                break
-        completed = look(address, tmp_path / f"looking-{number}", said, monkeypatch)
-    assert completed >= 2 and len(said) > completed
+                said.update([connection.recv()])
 
 
-def look(address: str, cache: Path, said: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> int:
-    """Look at everything from a third machine; returns how much of it is complete."""
-    monkeypatch.setenv("NEUROIOU_CACHE", str(cache))
-    store, complete = S3Store(address), 0
-    for name, number in said.items():
-        if store.has(name):
-            assert {path.name: path.read_text() for path in store.verified(name).glob("history")} == {
-                "history": str(KEEPS)
-            }
-            complete += 1
-        else:
-            assert state(store.workspace(name)) >= number
+def complete_of(said: dict[str, int], store: S3Store) -> set[str]:
+    """Which of what was ``said`` are complete, and whole; the others have at least what was said to be kept."""
+    complete = {name for name in said if store.has(name)}
+    for name in complete:
+        histories = [path.read_text() for path in store.verified(name).iterdir() if path.name != "manifest.json"]
+        assert histories == [str(KEEPS)]
+    for name in set(said) - complete:
+        assert state(store.workspace(name)) >= said[name]
     return complete
 
 

@@ -1,6 +1,7 @@
 """No list and no link leads a data set out of its folder."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,9 @@ def test_a_list_and_a_folder_of_labels_stay_in_the_root(root: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [_camvid, _folder])
-def test_a_list_that_is_a_link_out_of_the_root_is_not_read(root: Path, kind: type[SegmentationDataset]) -> None:
+def test_a_list_that_is_a_link_out_of_the_root_is_not_read(
+    root: Path, kind: Callable[[Path], SegmentationDataset]
+) -> None:
     (root / "val.txt").unlink()
     (root / "val.txt").symlink_to(root.parent / "outside/secret.txt")
     with pytest.raises(ValueError, match=rf"^data\.root: {root}/val\.txt: {IN_ROOT}") as raised:

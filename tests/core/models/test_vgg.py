@@ -164,8 +164,11 @@ def test_tensors_of_another_kind_are_refused(tmp_path: Path, change: Callable[[T
     path = _saved({**tensors, "features.0.weight": change(tensors["features.0.weight"])}, tmp_path)
     with pytest.raises(ValueError, match=rf"^model\.weights: {path}: .*{message}"):
         load_vgg16(FCN(5, 32, width=2), path)
+
+
+def test_tensors_without_a_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="dict: must be a dict of tensors"):
-        load_vgg16(FCN(5, 32, width=2), _saved({**tensors, 3: torch.zeros(1)}, tmp_path))
+        load_vgg16(FCN(5, 32, width=2), _saved(dict(enumerate(vgg16_tensors().values())), tmp_path))
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"PK\x03\x04 cut short"])

@@ -1,0 +1,95 @@
+"""What is killed and when: the plan of a chaos run, drawn from a seed."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from neuroiou_study.stages.pipeline import STAGES
+from tests.faults.watch import Span
+
+Process = Literal["driver", "trial", "worker", "raylet"]
+Server = Literal["mlflow", "postgres", "s3"]
+Target = Process | Server
+PROCESSES: tuple[Process, ...] = ("driver", "trial", "worker", "raylet")
+SERVERS: tuple[Server, ...] = ("mlflow", "postgres", "s3")
+TARGETS: tuple[Target, ...] = (*PROCESSES, *SERVERS)
+DOWN_SECONDS = (0.2, 2.0)
+
+
+@dataclass(frozen=True)
+class Point:
+    """Kill ``target`` when the result at ``address`` is complete, or so many seconds after its making has begun."""
+
+    target: Target
+    address: str
+    after_seconds: float | None = None
+    down_seconds: float = 0.0
+    """How long a server stays away before it is started again."""
+    draw: float = 0.0
+    """In [0, 1): which one, where there are several."""
+
+    @property
+    def moment(self) -> str:
+        """``end of finetune`` or ``0.3 s into finetune``."""
+        stage = self.address.partition("/")[0]
+        return f"end of {stage}" if self.after_seconds is None else f"{self.after_seconds:.2f} s into {stage}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One study, on S3, PostgreSQL and an MLflow server or in a folder, and what is killed in it, in order."""
+
+    workers: int
+    on_servers: bool
+    points: tuple[Point, ...]
+
+    @property
+    def name(self) -> str:
+        return "; ".join(f"{point.target} {point.moment}" for point in self.points)
+
+
+def quick_cases(seed: int, spans: Sequence[Span]) -> list[Case]:
+    """A few points that stand for all, without groups of workers and clusters, which are slow to start."""
+    draw = random.Random(seed)
+    return [
+        Case(1, False, (_draw_point(draw, "driver", "finetune", spans, inside=True),)),
+        Case(1, False, (_draw_point(draw, "trial", "pretrain", spans, inside=True),)),
+        Case(1, True, _in_order([_draw_point(draw, each, "finetune", spans, inside=True) for each in SERVERS], spans)),
+    ]
+
+
+def num_workers(target: Target) -> int:
+    """How many workers a trial of the study has in which ``target`` is killed."""
+    return 2 if target == "worker" else 1
+
+
+def cases_of(target: Target, seed: int, spans: Sequence[Span]) -> Iterator[Case]:
+    """``target`` killed at the end of every stage and inside every stage; ``spans`` are an undisturbed study's.
+
+    Each kill has a study of its own, but those of a server that a study waits for: one study has all that come at the
+    end of a stage, another all inside.
+    """
+    draw, is_waited_for = random.Random(f"{seed} {target}"), target in ("postgres", "s3")
+    for inside in (False, True):
+        points = [_draw_point(draw, target, stage.name, spans, inside=inside) for stage in STAGES]
+        for together in [points] if is_waited_for else [[point] for point in points]:
+            on_servers = target in SERVERS or (target in ("driver", "trial") and inside)
+            yield Case(num_workers(target), on_servers, _in_order(together, spans))
+
+
+def _in_order(points: Sequence[Point], spans: Sequence[Span]) -> tuple[Point, ...]:
+    """``points`` in the order in which a study comes to them."""
+    ends = {span.address: (span.begin, span.end) for span in spans}
+
+    def time(point: Point) -> float:
+        begin, end = ends[point.address]
+        return end if point.after_seconds is None else begin + point.after_seconds
+
+    return tuple(sorted(points, key=time))
+
+
+def _draw_point(draw: random.Random, target: Target, stage: str, spans: Sequence[Span], *, inside: bool) -> Point:
+    span = draw.choice([span for span in spans if span.stage == stage])
+    after = draw.uniform(0.0, 0.8) * span.seconds if inside else None
+    return Point(target, span.address, after, draw.uniform(*DOWN_SECONDS), draw.random())

@@ -1,0 +1,168 @@
+"""Machines that fail under a trial: a worker that hangs, a node that a spot market takes, a process that dies again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from neuroiou_study.spec import load_study
+from neuroiou_study.stages.folder_store import FolderStore
+from neuroiou_study.stages.ledger import Entry, Ledger
+from tests.ray_head import RayHead, ray_head
+from tests.studies import command, report, write_study
+from tests.waiting import wait_until
+
+PATIENCE = 240
+LONG: dict[str, Any] = {
+    "finetune": {"epochs": 40},
+    "controls": {},
+    "budget": {"max_trials": 1},
+    "resources": {"trials_at_once": 1},
+}
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[RayHead]:
+    with ray_head(dashboard=False, num_cpus=2) as started:
+        yield started
+
+
+@contextmanager
+def running(head: RayHead, study: Path, store: Path) -> Iterator["subprocess.Popen[str]"]:
+    driver = subprocess.Popen(
+        command("run", study, "--store", store, "--address", head.address, "--tracking-uri", f"sqlite:///{store}.db"),
+        env=head.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield driver
+    finally:
+        driver.kill()
+        driver.wait()
+
+
+def attempts(study: Path, store: Path, stage: str) -> list[Entry]:
+    """What the ledger has of a stage, in the order of beginning."""
+    entries = Ledger(load_study(study).identity, FolderStore(store)).entries()
+    return sorted((each for each in entries if each.address.startswith(f"{stage}/")), key=lambda each: each.begun)
+
+
+def pid_of(entry: Entry) -> int:
+    return int(entry.process.partition(" ")[0])
+
+
+def in_the_middle(driver: "subprocess.Popen[str]", study: Path, store: Path, number: int) -> int:
+    """The process of the ``number``-th attempt at fine-tuning, once it has trained for an epoch."""
+
+    def has_begun() -> bool:
+        known = attempts(study, store, "finetune")
+        checkpoints = list(store.glob("stages/finetune/*.partial/.checkpoint-*.pt"))
+        return driver.poll() is not None or (len(known) >= number and bool(checkpoints))
+
+    wait_until(has_begun, PATIENCE)
+    assert driver.poll() is None, driver.communicate()[0]
+    return pid_of(attempts(study, store, "finetune")[number - 1])
+
+
+def test_a_worker_that_hangs_is_ended_and_its_trial_begun_again(head: RayHead, tmp_path: Path) -> None:
+    study, store = write_study(tmp_path, **LONG, retry={"hung_seconds": 10, "crashes": 1}), tmp_path / "runs"
+    with running(head, study, store) as driver:
+        victim = in_the_middle(driver, study, store, 1)
+        os.kill(victim, signal.SIGSTOP)
+        shown = driver.communicate(timeout=PATIENCE)[0]
+        assert driver.returncode == 0, shown
+    assert "no sign of life for 10 s" in shown
+    assert not psutil.pid_exists(victim)
+    first, second = attempts(study, store, "finetune")
+    assert (first.outcome, second.outcome) == ("running", "complete") and pid_of(second) != victim
+    assert report(study, store)["trials"][0]["state"] == "complete"
+
+
+def test_a_trial_whose_process_keeps_dying_fails_and_says_so(head: RayHead, tmp_path: Path) -> None:
+    study, store = write_study(tmp_path, **LONG, retry={"crashes": 1}), tmp_path / "runs"
+    with running(head, study, store) as driver:
+        for number in (1, 2):
+            os.kill(in_the_middle(driver, study, store, number), signal.SIGKILL)
+        shown = driver.communicate(timeout=PATIENCE)[0]
+        assert driver.returncode == 1, shown
+    (trial,) = report(study, store)["trials"]
+    assert trial["state"] == "failed"
+    assert trial["error"] == "its process died 2 times; retry.crashes allows 1: see Ray's log"
+
+
+@contextmanager
+def node(head: RayHead) -> Iterator["subprocess.Popen[bytes]"]:
+    """A further machine of the cluster, with one CPU."""
+    with tempfile.TemporaryDirectory(prefix="ray-") as folder, (Path(folder) / "log").open("w") as log:
+        ray = str(Path(sys.executable).with_name("ray"))
+        address, options = f"--address={head.address}", ("--block", "--num-cpus=1", "--disable-usage-stats")
+        process = subprocess.Popen([ray, "start", address, *options], env=head.environment, stdout=log, stderr=log)
+        try:
+            yield process
+        finally:
+            for member in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+                member.kill()
+            process.wait()
+
+
+_NODES = """
+import json, sys, ray
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
+@ray.remote(num_cpus=0)
+def raylet():
+    import os
+    return os.getppid()
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
+nodes = [each["NodeID"] for each in ray.nodes() if each["Alive"] and each["Resources"].get("CPU")]
+asked = [raylet.options(scheduling_strategy=On(each, soft=False)).remote() for each in nodes]
+print(json.dumps(list(zip(nodes, ray.get(asked)))))
+"""
+
+
+def nodes_by_raylet(head: RayHead) -> dict[int, str]:
+    """Process of a raylet → its node, of those that have CPUs."""
+    found = subprocess.run(
+        [sys.executable, "-c", _NODES, head.address], env=head.environment, capture_output=True, text=True, check=True
+    )
+    return {pid: node for node, pid in json.loads(found.stdout.splitlines()[-1])}
+
+
+def drain(head: RayHead, node: str) -> None:
+    """Tell a node that the spot market takes it in a minute."""
+    options = ("--reason=DRAIN_NODE_REASON_PREEMPTION", "--reason-message=spot", "--deadline-remaining-seconds=60")
+    ray = str(Path(sys.executable).with_name("ray"))
+    subprocess.run(
+        [ray, "drain-node", f"--address={head.address}", f"--node-id={node}", *options],
+        env=head.environment,
+        check=True,
+    )
+
+
+def test_a_node_that_is_taken_away_is_left_in_time_and_costs_no_retry(tmp_path: Path) -> None:
+    study, store = write_study(tmp_path, **LONG, retry={"crashes": 0}), tmp_path / "runs"
+    with ray_head(dashboard=False, num_cpus=0) as head, node(head), node(head):
+        wait_until(lambda: len(nodes_by_raylet(head)) == 2, PATIENCE)
+        nodes = nodes_by_raylet(head)
+        with running(head, study, store) as driver:
+            victim = in_the_middle(driver, study, store, 1)
+            before = psutil.Process(victim).ppid()
+            drain(head, nodes[before])
+            wait_until(lambda: len(attempts(study, store, "finetune")) == 2 or driver.poll() is not None, PATIENCE)
+            after = psutil.Process(pid_of(attempts(study, store, "finetune")[1])).ppid()
+            shown = driver.communicate(timeout=PATIENCE)[0]
+            assert driver.returncode == 0, shown
+    assert {before, after} == set(nodes)
+    assert [each.outcome for each in attempts(study, store, "finetune")] == ["left", "complete"]
+    (trial,) = report(study, store)["trials"]
+    assert trial["state"] == "complete"
