@@ -39,9 +39,10 @@ class Lease:
         """Give the lease up, once. Where the store is away it ends by itself, as a dead holder's does."""
         self._released.set()
         self._thread.join()
+        objects = self._objects.hurried()
         try:
-            if self._objects.read(self._name) is not None:
-                self._objects.write(self._name, _RELEASED)
+            if objects.read(self._name) is not None:
+                objects.write(self._name, _RELEASED)
         except OSError as error:
             logging.getLogger(__name__).warning("%s: %s: the lease ends by itself in a minute", self._name, error)
 
@@ -64,9 +65,14 @@ def try_lease(objects: Objects, name: str) -> Lease | None:
         return None
     mine = last + 1
     if not objects.create(_object(name, mine), _owner()):
-        return None
+        # A server that died between writing and listing has a number that no listing shows.
+        if not _is_free(objects, _object(name, mine)):
+            return None
+        mine += 1
+        if not objects.create(_object(name, mine), _owner()):
+            return None
     numbers = list(_numbers(objects, name))
-    if max(numbers) > mine:
+    if max(numbers, default=mine) > mine:
         objects.delete(_object(name, mine))
         return None
     for number in numbers:

@@ -127,7 +127,10 @@ class Meter:
         self._closed.set()
         self._thread.join()
         entry = self._entry(outcome)
-        self._write(entry)
+        if outcome == "complete":
+            self._store.write_json(f"{self._name}.json", entry.model_dump(mode="json"))
+        else:
+            self._write(entry)
         return entry.cost
 
     def _entry(self, outcome: Outcome) -> Entry:
@@ -148,8 +151,9 @@ class Meter:
             self._write(self._entry("running"))
 
     def _write(self, entry: Entry) -> None:
+        content = entry.model_dump_json(indent=1).encode()
         try:
-            self._store.write_json(f"{self._name}.json", entry.model_dump(mode="json"))
+            self._store.objects.hurried().write(f"{self._name}.json", content)
         except OSError as error:
             # Whoever needs the store for the work itself says so; the next entry has this one's seconds too.
             _log.debug("%s: %s", self._name, error)

@@ -24,9 +24,6 @@ from neuroiou_study.stages.ledger import metered
 from neuroiou_study.stages.pretrain import pretrain
 from neuroiou_study.stages.store import Store
 
-POLL_SECONDS = 0.2
-"""How often a worker looks whether another trial has finished the stage that both need."""
-
 
 class MustWait(Exception):  # noqa: N818  not an error: the trial goes on when the other is done
     """Somebody else is making a result that a trial needs, and the trial is not to wait for it."""
@@ -123,7 +120,7 @@ def _complete(step: PlannedStage, spec: TrialSpec, store: Store, worker: Worker,
         while (decision := worker.from_first(turn)) == "wait":
             if not wait:
                 raise MustWait(step.address)
-            time.sleep(POLL_SECONDS)
+            time.sleep(store.poll_seconds)
         if decision == "make":
             _make(step, spec, store, worker)
 

@@ -9,7 +9,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +21,8 @@ __all__ = ["PATIENCE_SECONDS", "S3Objects", "listed", "make_client"]
 Result = TypeVar("Result")
 PATIENCE_SECONDS = 300.0
 """*Assumed*: a server that is started again, or a network that is mended, is back by then."""
+HURRY_SECONDS = 3.0
+"""… and for what may fail."""
 PART_BYTES = 8 << 20
 """More than this goes up and down in parts, several at a time; boto3's default."""
 BUCKET_SECONDS = 3.0
@@ -91,6 +93,9 @@ class S3Objects(Objects):
             client.put_object(**self._at(name), Body=self._content(client, name))
 
         self._unless(_ABSENT, name, again, patience_seconds=0)
+
+    def hurried(self) -> "S3Objects":
+        return replace(self, patience_seconds=min(HURRY_SECONDS, self.patience_seconds))
 
     def age_seconds(self, name: str) -> float | None:
         found = self._unless(_ABSENT, name, lambda client: client.head_object(**self._at(name)))

@@ -37,6 +37,7 @@ class S3Store(Store):
     """The store at ``s3://bucket/prefix``. Raises ValueError for another kind of address."""
 
     objects: S3Objects
+    poll_seconds = 1.0  # a look is a request
 
     def __init__(self, address: str) -> None:
         found = _ADDRESS.fullmatch(address)

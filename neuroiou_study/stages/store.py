@@ -31,6 +31,8 @@ class Store(ABC):
     """Where it is, for people: a folder, or s3://bucket/prefix."""
     objects: Objects
     """Its documents and leases."""
+    poll_seconds = 0.2
+    """How often to look whether another process has finished a result."""
 
     @property
     @abstractmethod

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 
 from rich.console import Console
 
@@ -24,6 +25,7 @@ from tests.faults.study_under_test import Outcome
 from tests.faults.table import as_markdown, row_texts
 from tests.faults.watch import Span, watched
 
+LONGEST_PROBLEM = 500
 _out = Console(highlight=False, soft_wrap=True)
 
 
@@ -94,7 +96,7 @@ def run_case(where: Ground, case: Case, name: str, reference: Reference) -> Case
     for texts in row_texts(run):
         _out.print("  ".join(texts))
     for problem in run.problems:
-        _out.print(f"    {problem}", style="red", markup=False)
+        _out.print(f"    {shorten(problem, LONGEST_PROBLEM)}", style="red", markup=False)
     if not run.problems:
         shutil.rmtree(study.folder)
     return run

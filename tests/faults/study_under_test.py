@@ -123,11 +123,11 @@ def shown(uri: str, spec: StudySpec) -> dict[str, dict[str, list[tuple[int, floa
 
 def _metrics(client: MlflowClient, run: Any) -> dict[str, list[tuple[int, float]]]:
     histories = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
-    # What a clock measured differs.
+    # What a clock measured differs, and so does how often something was begun.
     return {
         name: sorted((metric.step, metric.value) for metric in history)
         for name, history in histories.items()
-        if not name.endswith(("seconds", "hours"))
+        if not name.endswith(("seconds", "hours")) and not name.startswith("cost/")
     }
 
 

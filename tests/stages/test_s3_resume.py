@@ -15,6 +15,7 @@ import torch
 
 from neuroiou_study.spec import TrialSpec
 from neuroiou_study.stages.backend import LocalWorker, Progress
+from neuroiou_study.stages.files import write_whole
 from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.pipeline import plan, run_stages
 from neuroiou_study.stages.s3_store import S3Store
@@ -106,13 +107,15 @@ def make(connection: Connection, address: str, cache: Path) -> None:
     while True:
         name = next(each for each in (f"pretrain/{count:06d}" for count in range(1000)) if not store.has(each))
         workspace = store.workspace(name)
-        before = state(workspace)
+        # As a training does: where its own last writing was cut short, the newest checkpoint counts.
+        before = max((int(path.read_text()) for path in workspace.glob(".checkpoint-*")), default=0)
         for number in range(before + 1, KEEPS + 1):
-            (workspace / f".checkpoint-{number}").write_text(str(number))
-            (workspace / "history").write_text(str(number))
+            for file in (f".checkpoint-{number}", "history"):
+                write_whole(workspace / file, lambda path, text=str(number): path.write_text(text))  # type: ignore[misc]
             (workspace / f".checkpoint-{number - 1}").unlink(missing_ok=True)
             store.keep(name)
             connection.send((name, number))
+        write_whole(workspace / "history", lambda path: path.write_text(str(KEEPS)))
         store.commit(name, {})
         connection.send((name, KEEPS + 1))
 

@@ -1,7 +1,4 @@
-import hashlib
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +7,8 @@ from neuroiou_study.stages import read_cache
 from neuroiou_study.stages.manifest import MANIFEST
 from neuroiou_study.stages.open_store import open_store
 from neuroiou_study.stages.s3_store import S3Store
-from neuroiou_study.stages.store import SMALL_BYTES
 from tests.servers.swift import Swift
+from tests.stages.buckets import PARTIAL, On, digest, files, make
 from tests.stages.processes import run_together
 from tests.stages.relay import relay
 from tests.stages.test_store import (
@@ -28,37 +25,11 @@ __all__ = [  # the same tests, on the ``store`` of this file
     "test_the_manifest_lists_size_and_hash_of_every_file",
     "test_who_was_killed_between_manifest_and_rename_can_be_resumed",
 ]
-PARTIAL = f"stages/{ADDRESS}.partial"
-On = Callable[[str], S3Store]
-
-
-@pytest.fixture
-def on(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> On:
-    """Opens the store on a machine of this name: calls it last and use what it returns until the next call."""
-
-    def machine(name: str) -> S3Store:
-        monkeypatch.setenv("NEUROIOU_CACHE", str(tmp_path / name))
-        return S3Store(f"s3://{bucket}/some/prefix")
-
-    return machine
 
 
 @pytest.fixture
 def store(on: On) -> S3Store:
     return on("here")
-
-
-def make(store: S3Store, text: str = "weights") -> Path:
-    (store.workspace(ADDRESS) / "model").write_text(text)
-    return store.commit(ADDRESS, {"version": 1})
-
-
-def files(folder: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in folder.iterdir() if path.name not in (MANIFEST, ".kept.json")}
-
-
-def digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_what_is_made_on_one_machine_is_found_on_another(on: On) -> None:
@@ -170,86 +141,6 @@ def everything(store: S3Store) -> dict[str, tuple[object, object]]:
     return {name: (about["ETag"], about["LastModified"]) for name, about in store.objects.listed().items()}
 
 
-def _change(store: S3Store) -> None:
-    store.objects.write(f"stages/{ADDRESS}/{digest('weights')}", b"Weights")
-
-
-def _cut(store: S3Store) -> None:
-    store.objects.write(f"stages/{ADDRESS}/{digest('weights')}", b"weight")
-
-
-def _lose(store: S3Store) -> None:
-    store.objects.delete(f"stages/{ADDRESS}/{digest('weights')}")
-
-
-def _damage(store: S3Store) -> None:
-    store.objects.write(f"stages/{ADDRESS}/{MANIFEST}", b"{}")
-
-
-@pytest.mark.parametrize(
-    ("damage", "rule"),
-    [
-        (_change, "SHA-256 differs"),
-        (_cut, "must have 7 bytes"),
-        (_lose, "must be there"),
-        (_damage, "address: Field required"),
-    ],
-)
-def test_damage_in_the_bucket_is_noticed(on: On, damage: Callable[[S3Store], None], rule: str) -> None:
-    damage(_made(on("here")))
-    there = on("there")
-    for look in (there.find, there.verified):
-        with pytest.raises(RuntimeError) as raised:
-            look(ADDRESS)
-        where = f"{there.address}/stages/{ADDRESS}"
-        assert f"{where}/" in str(raised.value) and rule in str(raised.value)
-        assert str(raised.value).endswith(f"damaged: {rule}: remove {where} and run again") or damage is _damage
-    assert there.has(ADDRESS)
-    assert not (there.scratch / "stages" / ADDRESS).exists()
-
-
-def _made(store: S3Store) -> S3Store:
-    make(store)
-    return store
-
-
-@pytest.mark.parametrize("size", [7, 2 * SMALL_BYTES])
-def test_a_damaged_copy_is_fetched_again(on: On, size: int, caplog: pytest.LogCaptureFixture) -> None:
-    make(on("here"), "w" * size)
-    there = on("there")
-    folder = there.verified(ADDRESS)
-    for is_lost in (False, True):
-        (folder / "model").write_text("W" * size)
-        if is_lost:
-            (folder / "model").unlink()
-        assert (there.verified(ADDRESS) / "model").read_text() == "w" * size
-        assert "it is fetched again" in caplog.text
-
-
-def test_a_copy_of_what_was_removed_and_made_anew_is_fetched_again(on: On) -> None:
-    here = on("here")
-    make(here, "old")
-    for name in here.objects.listed():
-        here.objects.delete(name)
-    make(on("there"), "new")
-    found = on("here").find(ADDRESS)
-    assert found is not None and files(found) == {"model": "new"}
-
-
-@pytest.mark.parametrize("damage", [b"{}", b"", None])
-def test_a_damaged_making_begins_anew(on: On, damage: bytes | None, caplog: pytest.LogCaptureFixture) -> None:
-    here = on("here")
-    (here.workspace(ADDRESS) / ".checkpoint").write_text("half")
-    here.keep(ADDRESS)
-    if damage is None:
-        (name,) = set(here.objects.names(PARTIAL)) - {MANIFEST}
-        here.objects.delete(f"{PARTIAL}/{name}")
-    else:
-        here.objects.write(f"{PARTIAL}/{MANIFEST}", damage)
-    assert files(on("there").workspace(ADDRESS)) == {}
-    assert "the stage begins anew" in caplog.text
-
-
 def look_for(index: int, barrier: Any, address: str) -> None:
     barrier.wait()
     store = S3Store(address)
@@ -292,6 +183,19 @@ def test_what_a_result_costs(on: On, s3: Swift, monkeypatch: pytest.MonkeyPatch)
         for _ in range(3):
             assert there.find(ADDRESS) is not None and there.has(ADDRESS)
         assert between.counted() == {"GET": 2}
+
+
+def test_a_manifest_goes_up_once_and_after_its_files(on: On, s3: Swift, monkeypatch: pytest.MonkeyPatch) -> None:
+    with relay(s3.endpoint) as between:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", between.endpoint)
+        here = on("here")
+        (here.workspace(ADDRESS) / "model").write_text("weights")
+        (here.workspace(ADDRESS) / ".checkpoint").write_text("half")
+        for upload, number in ((lambda: here.keep(ADDRESS), 3), (lambda: here.commit(ADDRESS, {}), 2)):
+            between.requests.clear()
+            upload()
+            put = [line.endswith(MANIFEST) for line in between.requests if line.startswith("PUT")]
+            assert put == [False] * (number - 1) + [True]
 
 
 def test_the_copies_fit_their_room_and_what_is_in_use_stays(on: On, monkeypatch: pytest.MonkeyPatch) -> None:
