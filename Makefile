@@ -1,6 +1,7 @@
 # make demo   the quickstart study, in an environment it makes itself
 # make test   checks and tests, likewise
 # make bench  what the loss, a step, a study cost
+# make chaos  what is left when anything is killed at any moment
 # make ui     the demo's trials in the browser
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 STORE := runs
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo ui check test bench format constraints clean
+.PHONY: help install demo ui check test bench chaos format constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -45,6 +46,9 @@ test: check  ## everything that CI runs
 
 bench: $(INSTALLED)  ## what things cost; BENCH_ARGS="--quick --json FILE"
 	@$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)
+
+chaos: $(INSTALLED)  ## kill everything everywhere, and see every study finish; CHAOS_ARGS="--quick --seed 1"
+	@$(BIN)/python -m tests.faults.chaos $(CHAOS_ARGS)
 
 format: $(INSTALLED)  ## put the code into its format
 	$(BIN)/ruff format .

@@ -11,6 +11,7 @@ from neuroiou_study.orchestrate.where import Where
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.backend import LocalWorker, Progress, best_device
 from neuroiou_study.stages.news import Begun, Ended, Epoch, News, Observer, Postponed
+from neuroiou_study.stages.objects import StoreUnavailableError, is_outage
 from neuroiou_study.stages.records import Assignment, StudyRecords, TrialRecord, driver_lease
 from neuroiou_study.stages.screen import run_screening
 from neuroiou_study.stages.store import Store
@@ -41,7 +42,7 @@ def run_study(study: StudySpec, store: Store, where: Where, observer: Observer) 
 
     Raises StudyBusyError if another driver has the study.
     """
-    with _alone(study, store):
+    with _disk_explained(store), _alone(study, store):
         tracker = Tracker(study, store, where.tracking_uri)
 
         def hear(news: News) -> None:
@@ -113,6 +114,18 @@ def _track(tracker: Tracker, news: News) -> None:
             pass  # its run stays open
         case Ended(record):
             tracker.finish(record)
+
+
+@contextmanager
+def _disk_explained(store: Store) -> Iterator[None]:
+    """An error of the disk in the block names the store and what to do."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, StoreUnavailableError) or not is_outage(error):
+            raise
+        remedy = "make space, or it writable, and run the same command again"
+        raise StoreUnavailableError(f"{store.address}: {error}: must take the study's results: {remedy}") from error
 
 
 @contextmanager

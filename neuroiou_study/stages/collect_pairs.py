@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from neuroiou_study.core.counts import Hinge, Reading, hinge_statistics, log_statistics, probability_statistics
@@ -19,6 +19,7 @@ from neuroiou_study.core.perturbing import perturbed
 from neuroiou_study.spec.trial import TrialSpec
 from neuroiou_study.stages import build
 from neuroiou_study.stages.backend import Worker
+from neuroiou_study.stages.files import save_tensors
 from neuroiou_study.stages.train_network import MODEL_FILE, SNAPSHOTS
 
 PAIRS_FILE = "pairs.safetensors"
@@ -38,7 +39,7 @@ def collect_pairs(spec: TrialSpec, inputs: Mapping[str, Path], output: Path, wor
         model.load_state_dict(load_file(weights))
         parts += pairs_of(model, training, spec, worker, spec.collect_pairs.perturbed if number == 0 else 0)
     if worker.is_first:
-        save_file({name: torch.stack([part[name] for part in parts]) for name in parts[0]}, output / PAIRS_FILE)
+        save_tensors({name: torch.stack([part[name] for part in parts]) for name in parts[0]}, output / PAIRS_FILE)
 
 
 def sums_name(inputs: Inputs) -> str:

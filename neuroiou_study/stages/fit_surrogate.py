@@ -17,7 +17,7 @@ from neuroiou_study.spec.trial import TrialSpec
 from neuroiou_study.stages import build
 from neuroiou_study.stages.backend import Worker
 from neuroiou_study.stages.collect_pairs import PAIRS_FILE, Pairs, sums_name
-from neuroiou_study.stages.files import write_json
+from neuroiou_study.stages.files import disk_errors, write_json
 
 FIDELITY_FILE = "fidelity.json"
 
@@ -43,7 +43,8 @@ def wanted_of(spec: TrialSpec, num_classes: int) -> tuple[SurrogateConfig, FitSe
 
 def save_fit(fit: Fit, parts: list[Rows], spec: TrialSpec, ignore_index: int, output: Path) -> None:
     """Leave what the stage leaves of a ``fit`` to the rows of ``parts`` in ``output``."""
-    NeuroIoULoss(fit.surrogate, aggregate=spec.fit_surrogate.aggregate, ignore_index=ignore_index).save(output)
+    with disk_errors(output):
+        NeuroIoULoss(fit.surrogate, aggregate=spec.fit_surrogate.aggregate, ignore_index=ignore_index).save(output)
     report = {**_fidelity(fit, parts, spec.fit_surrogate.gains), "num_epochs": fit.num_epochs}
     write_json(output / FIDELITY_FILE, report)
 

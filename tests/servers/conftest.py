@@ -1,0 +1,5 @@
+"""The servers, for the tests of the servers."""
+
+from tests.servers.fixtures import bucket, database, postgres_server, s3, swift_server
+
+__all__ = ["bucket", "database", "postgres_server", "s3", "swift_server"]
