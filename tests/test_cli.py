@@ -256,10 +256,11 @@ def test_a_wrong_file_is_refused_without_importing_ray(tmp_path: Path) -> None:
     assert done.returncode == 2, done.stderr
 
 
-def test_an_s3_store_is_refused_for_now(tmp_path: Path) -> None:
-    done = call("run", write_study(tmp_path), "--store", "s3://bucket/prefix")
+def test_a_bucket_that_cannot_be_reached_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    nowhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    done = call("run", write_study(tmp_path), "--store", "s3://bucket/prefix", env={**os.environ, **nowhere})
     assert done.returncode == 2
-    assert "s3://bucket/prefix" in done.stderr
+    assert "s3://bucket/prefix" in done.stderr and "127.0.0.1:9" in done.stderr
 
 
 def test_readme_commands_exist() -> None:
