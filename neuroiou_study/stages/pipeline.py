@@ -7,6 +7,7 @@ version. So cross-entropy pretraining runs once for a whole study, and a restart
 import contextlib
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,8 +22,11 @@ from neuroiou_study.stages.finetune import finetune
 from neuroiou_study.stages.fit_surrogate import fit_surrogate
 from neuroiou_study.stages.gate import require_faithful
 from neuroiou_study.stages.ledger import metered
+from neuroiou_study.stages.objects import StoreUnavailableError
 from neuroiou_study.stages.pretrain import pretrain
 from neuroiou_study.stages.store import Store
+
+_log = logging.getLogger(__name__)
 
 
 class MustWait(Exception):  # noqa: N818  not an error: the trial goes on when the other is done
@@ -130,13 +134,21 @@ def _make(step: PlannedStage, spec: TrialSpec, store: Store, worker: Worker) -> 
     output = worker.from_first(lambda: store.workspace(step.address))
     with metered(step.address, store, worker) as meter:
         try:
-            step.stage.run(spec, inputs, output, replace(worker, keep=lambda: store.keep(step.address)))
+            step.stage.run(spec, inputs, output, replace(worker, keep=lambda: _keep(store, step.address)))
         except Pruned:
             worker.from_first(lambda: store.give_up(step.address))
             raise
         # The ledger first: who is killed here is charged for this attempt, and for the next.
         cost = meter.close("complete")
         worker.from_first(lambda: store.commit(step.address, step.origin(spec), cost))
+
+
+def _keep(store: Store, address: str) -> None:
+    """Let a checkpoint outlive this machine, unless the store is away: training does not wait for it."""
+    try:
+        store.hurried().keep(address)
+    except StoreUnavailableError as error:
+        _log.warning("%s: the checkpoint is on this machine only, until the next one", error)
 
 
 def _found(store: Store, address: str) -> Path:

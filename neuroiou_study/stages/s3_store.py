@@ -8,6 +8,7 @@ Beside the layout of ``store.py``, in the bucket every file of a result lies und
 So a maker that was given up and comes back late cannot change what another one has completed or kept.
 """
 
+import copy
 import hashlib
 import logging
 import re
@@ -19,6 +20,17 @@ from typing import Any, TypeVar
 
 from neuroiou_study.stages.alone import locked
 from neuroiou_study.stages.files import remove_hidden, write_whole
+from neuroiou_study.stages.kept import (
+    KEPT,
+    MACHINE,
+    hidden_name,
+    is_of,
+    kept_here,
+    kept_objects,
+    partial,
+    result_object,
+    shown_name,
+)
 from neuroiou_study.stages.local_folder import local_folder
 from neuroiou_study.stages.manifest import MANIFEST, Cost, FileEntry, Manifest, describe, read_manifest
 from neuroiou_study.stages.read_cache import discard, hold, make_room
@@ -55,6 +67,11 @@ class S3Store(Store):
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def hurried(self) -> "S3Store":
+        store = copy.copy(self)
+        store.objects = self.objects.hurried()
+        return store
+
     def has(self, address: str) -> bool:
         return self._content(address) is not None
 
@@ -72,14 +89,14 @@ class S3Store(Store):
         if self.has(address):
             return self.find(address)
         workspace, kept = self._workspace(address), self._kept(address)
-        if workspace.is_dir() and _is_of(workspace, kept):
+        if workspace.is_dir() and is_of(workspace, kept):
             return workspace
         return None if kept is None else self._glance(kept)
 
     def workspace(self, address: str) -> Path:
         folder, kept = self._workspace(address), self._kept(address)
         hold(folder)
-        if kept is not None and not _is_of(folder, kept):
+        if kept is not None and not is_of(folder, kept):
             self._restore(kept, folder)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -88,16 +105,18 @@ class S3Store(Store):
         if self.has(address):
             return  # by somebody who took our lease over
         folder, machine = self._workspace(address), self._machine()
-        files = {_shown(path): describe(path) for path in sorted(folder.iterdir()) if path.name != _KEPT}
-        kept = Manifest(address=address, origin={_MACHINE: machine}, files=files)
-        former = _kept_here(folder)
-        there = set(_objects(former).values()) if former is not None and former.origin[_MACHINE] == machine else set()
-        for shown, object_name in _objects(kept).items():
+        files = {shown_name(path): describe(path) for path in sorted(folder.iterdir()) if path.name != KEPT}
+        kept = Manifest(address=address, origin={MACHINE: machine}, files=files)
+        former = kept_here(folder)
+        there = (
+            set(kept_objects(former).values()) if former is not None and former.origin[MACHINE] == machine else set()
+        )
+        for shown, object_name in kept_objects(kept).items():
             if object_name not in there:
-                self.objects.upload(folder / _hidden(shown), object_name)
-        self.objects.write(f"{_partial(address)}/{MANIFEST}", kept.as_bytes())
-        write_whole(folder / _KEPT, lambda path: path.write_bytes(kept.as_bytes()))
-        for stale in there - set(_objects(kept).values()):
+                self.objects.upload(folder / hidden_name(shown), object_name)
+        self.objects.write(f"{partial(address)}/{MANIFEST}", kept.as_bytes())
+        write_whole(folder / KEPT, lambda path: path.write_bytes(kept.as_bytes()))
+        for stale in there - set(kept_objects(kept).values()):
             self.objects.delete(stale)
 
     def commit(self, address: str, origin: Mapping[str, Any], cost: Cost | None = None) -> Path:
@@ -113,10 +132,10 @@ class S3Store(Store):
         workspace = self._workspace(address)
         workspace.mkdir(parents=True, exist_ok=True)
         for path in workspace.glob(".*"):
-            if path.name != _KEPT:
+            if path.name != KEPT:
                 path.unlink()
         self.keep(address)
-        self._forget(address, _kept_here(workspace))
+        self._forget(address, kept_here(workspace))
 
     def _local(self, address: str) -> Path | None:
         """Downloaded and checked by the first of a machine's processes that needs it; the others wait."""
@@ -129,7 +148,7 @@ class S3Store(Store):
             mine = folder / MANIFEST
             if is_new := not (mine.is_file() and mine.read_bytes() == content):
                 manifest = read_manifest(content, address, f"{self.address}/{manifest_name(address)}")
-                objects = {name: (_object(address, entry), entry) for name, entry in manifest.files.items()}
+                objects = {name: (result_object(address, entry), entry) for name, entry in manifest.files.items()}
                 self._fetch(objects, folder, MANIFEST, content)
             mine.touch()  # used: the cache keeps it
         if is_new:
@@ -178,10 +197,10 @@ class S3Store(Store):
 
     def _restore(self, kept: Manifest, folder: Path) -> None:
         """Go on from what was kept; where that is damaged, from the beginning."""
-        objects = {_hidden(shown): (name, kept.files[shown]) for shown, name in _objects(kept).items()}
+        objects = {hidden_name(shown): (name, kept.files[shown]) for shown, name in kept_objects(kept).items()}
         with locked(folder.with_suffix(".lock")):
             try:
-                self._fetch(objects, folder, _KEPT, kept.as_bytes())
+                self._fetch(objects, folder, KEPT, kept.as_bytes())
             except RuntimeError as error:
                 _log.warning("%s: the stage begins anew", error)
                 discard(folder)
@@ -190,17 +209,21 @@ class S3Store(Store):
         """What can be read of what was kept, in a folder that stays as it is while somebody reads it."""
         digest = hashlib.sha256(kept.as_bytes()).hexdigest()[:16]
         folder = self._folder(kept.address).with_suffix(f".{digest}-glance")
-        files = ((shown, name, kept.files[shown]) for shown, name in _objects(kept).items() if _hidden(shown) == shown)
+        files = (
+            (shown, name, kept.files[shown])
+            for shown, name in kept_objects(kept).items()
+            if hidden_name(shown) == shown
+        )
         objects = {shown: (name, entry) for shown, name, entry in files if entry.size <= SMALL_BYTES}
         hold(folder)
         with locked(folder.with_suffix(".lock")):
             if not folder.is_dir():
-                self._fetch(objects, folder, _KEPT, kept.as_bytes())
+                self._fetch(objects, folder, KEPT, kept.as_bytes())
         return folder
 
     def _kept(self, address: str) -> Manifest | None:
         """What was last kept of ``address``, on any machine."""
-        name = f"{_partial(address)}/{MANIFEST}"
+        name = f"{partial(address)}/{MANIFEST}"
         content = self.objects.read(name)
         try:
             return None if content is None else read_manifest(content, address, f"{self.address}/{name}")
@@ -212,7 +235,7 @@ class S3Store(Store):
         paths = [path for path in sorted(workspace.glob("[!.]*")) if path.name != MANIFEST]
         files = {path.name: describe(path) for path in paths}
         for path in paths:
-            self.objects.upload(path, _object(address, files[path.name]))
+            self.objects.upload(path, result_object(address, files[path.name]))
         content = Manifest(address=address, origin=dict(origin), files=files, cost=cost).as_bytes()
         if self.objects.create(manifest_name(address), content):
             self._manifests[address] = content
@@ -237,8 +260,8 @@ class S3Store(Store):
 
     def _forget(self, address: str, kept: Manifest | None = None) -> None:
         """Remove from the bucket what was kept of ``address``, by whomever, but for ``kept``."""
-        names = {f"{_partial(address)}/{name}" for name in self.objects.names(_partial(address))}
-        needed = set() if kept is None else {f"{_partial(address)}/{MANIFEST}", *_objects(kept).values()}
+        names = {f"{partial(address)}/{name}" for name in self.objects.names(partial(address))}
+        needed = set() if kept is None else {f"{partial(address)}/{MANIFEST}", *kept_objects(kept).values()}
         for name in names - needed:
             self.objects.delete(name)
 
@@ -255,45 +278,6 @@ class S3Store(Store):
 
     def _workspace(self, address: str) -> Path:
         return self._folder(address).with_suffix(".partial")
-
-
-_KEPT = ".kept.json"
-_MACHINE = "machine"
-_DOT = "dot-"
-"""What stands for the dot of a hidden file where names may not have one."""
-
-
-def _shown(path: Path) -> str:
-    return re.sub(r"^\.", _DOT, path.name)
-
-
-def _hidden(name: str) -> str:
-    return re.sub(f"^{_DOT}", ".", name)
-
-
-def _partial(address: str) -> str:
-    return f"stages/{address}.partial"
-
-
-def _object(address: str, entry: FileEntry) -> str:
-    return f"stages/{address}/{entry.sha256}"
-
-
-def _objects(kept: Manifest) -> dict[str, str]:
-    """Where in the bucket each file of ``kept`` is."""
-    folder, machine = _partial(kept.address), kept.origin[_MACHINE]
-    return {name: f"{folder}/{machine}-{entry.sha256}" for name, entry in kept.files.items()}
-
-
-def _kept_here(workspace: Path) -> Manifest | None:
-    """What was last kept of ``workspace``, or what it was restored from."""
-    path = workspace / _KEPT
-    return Manifest.model_validate_json(path.read_bytes()) if path.is_file() else None
-
-
-def _is_of(workspace: Path, kept: Manifest | None) -> bool:
-    """Has nobody kept anything since ``workspace`` was kept or restored?"""
-    return kept is None or _kept_here(workspace) == kept
 
 
 def _damaged(where: str, rule: str) -> str:

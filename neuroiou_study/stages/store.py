@@ -76,6 +76,10 @@ class Store(ABC):
     def workspace(self, address: str) -> Path:
         """The folder in which ``address`` is made; what an interrupted maker kept is in it."""
 
+    def hurried(self) -> "Store":
+        """The same store, for what may fail: StoreUnavailableError comes within seconds where it is away."""
+        return self
+
     @abstractmethod
     def keep(self, address: str) -> None:
         """What is in the workspace of ``address`` now outlives this machine."""

@@ -21,7 +21,7 @@ from neuroiou_study.stages.folder_store import FolderStore
 from neuroiou_study.stages.news import Begun, Ended, Epoch, News
 from neuroiou_study.stages.records import StudyRecords, TrialRecord
 from neuroiou_study.stages.trial import needed
-from neuroiou_study.stages.val import confirmations
+from neuroiou_study.stages.val import confirmations, open_confirmations
 from tests.orchestrate.tracked import Played, shown, tiny_study
 from tests.stages.tiny import files
 
@@ -206,6 +206,14 @@ def test_a_gated_trial_is_pruned_for_the_sampler(tmp_path: Path) -> None:
     trials = optuna.load_study(study_name=name, storage=storage).trials
     assert [(trial.state, trial.values) for trial in trials] == [(TrialState.PRUNED, None)] * 6
     assert {name.rpartition("-")[0] for name in confirmed(study, store)} in ({"ce-000"}, {"ce-001"})
+
+
+def test_a_spent_budget_begins_no_confirmation(ran: tuple[StudySpec, FolderStore, Driver]) -> None:
+    study, store, _ = ran
+    more = make_study(confirm={**CONFIRM, "seeds": 4}, budget={**study.budget.model_dump(), "max_hours": 1e-9})
+    assert more.identity == study.identity and open_confirmations(more, store)
+    confirmation = Confirmation(more, store)
+    assert confirmation.next() is None and confirmation.is_over()
 
 
 @pytest.fixture(scope="module")

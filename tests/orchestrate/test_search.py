@@ -233,6 +233,23 @@ def test_hours_that_are_used_up_start_no_trial(tmp_path: Path) -> None:
     assert Search(study, store).next() is None
 
 
+def spend(study: StudySpec, store: FolderStore, gpu_hours: float) -> None:
+    """An attempt at a stage that has ended."""
+    seconds = gpu_hours * 3600
+    times = {"seconds": seconds, "cpu_seconds": seconds, "gpu_seconds": seconds}
+    entry = {"attempt": "a", "address": "pretrain/0", "process": "1 on a", "begun": "2026-01-01T00:00:00+00:00"}
+    store.write_json(f"studies/{study.identity}/ledger/a.json", {**entry, **times, "workers": 1, "outcome": "complete"})
+
+
+@pytest.mark.parametrize(("spent", "begins"), [(0.9, True), (1.1, False)])
+def test_gpu_hours_that_are_used_up_start_no_trial(tmp_path: Path, spent: float, begins: bool) -> None:
+    study, store = make_study(budget={"max_trials": 3, "max_gpu_hours": 1.0}), FolderStore(tmp_path)
+    spend(study, store, spent)
+    search = Search(study, store)
+    assert (search.next() is not None) == begins
+    assert search.is_over() != begins
+
+
 def test_elapsed_time_survives_a_restart(tmp_path: Path) -> None:
     study, store = make_study(), FolderStore(tmp_path)
     search = Search(study, store)
