@@ -117,7 +117,7 @@ from neuroiou_study.core import NeuroIoULoss
 
 loss_fn = NeuroIoULoss.load(sys.argv[1])
 model = torch.nn.Conv2d(3, 6, 1)
-optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
 torch.manual_seed(0)
 labels = torch.randint(0, 6, (2, 16, 16))
 images = torch.nn.functional.one_hot(labels // 2, 3).permute(0, 3, 1, 2).float()

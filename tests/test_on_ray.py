@@ -30,7 +30,7 @@ DIVERGING = {
         "finetune.optimizer.weight_decay": {"choice": [0.0, 1e12]},
         "finetune.lr": {"choice": [1e-4, 1.0]},
     },
-    "search_seed": 5,
+    "search_seed": 10,
     "pruner": {"name": "successive_halving", "reduction_factor": 2},
     "controls": {},
     "budget": {"max_trials": 3},

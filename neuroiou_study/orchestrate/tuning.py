@@ -13,6 +13,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from neuroiou_study.orchestrate import cluster
@@ -79,7 +80,17 @@ def _on_all_workers(task: Callable[[Worker], None], study: StudySpec, store: Sto
     run_with_retries(study, store, task, num_workers, Line(agenda, None, study.retry.hung_seconds))
 
 
+def _keep_keys() -> None:
+    """Tune would put AWS keys into the environment of a trial's actor, which logs and the dashboard show.
+
+    A worker finds its own: a local cluster's has this process's environment, another node has its own or its role.
+    """
+    keys = {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name.startswith("AWS_")}
+    class_cache.ENV_VARS_TO_PROPAGATE.difference_update(keys)
+
+
 def _tune(study: StudySpec, store: Store, agenda: Any) -> None:
+    _keep_keys()
     folder = cluster.ray_folder(store)
     # Two Tune jobs of one name swap their functions (ray#31330).
     name = f"{study.identity}-{uuid.uuid4().hex[:8]}"

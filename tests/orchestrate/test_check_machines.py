@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ray._raylet import Config  # type: ignore[attr-defined]
 
 from neuroiou_study.orchestrate.check_disks import CHECKPOINTS, bytes_of_network, check_disks
 from neuroiou_study.orchestrate.check_machines import (
@@ -35,10 +36,13 @@ def head() -> Iterator[RayHead]:
 
 
 @pytest.fixture
-def where(head: RayHead, monkeypatch: pytest.MonkeyPatch) -> Where:
-    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"):
-        monkeypatch.setenv(name, head.environment[name])
-    return Where(address=head.address)
+def where(head: RayHead) -> Iterator[Where]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"):
+            patch.setenv(name, head.environment[name])
+        Config.initialize("")  # Ray has read the environment when it was imported
+        yield Where(address=head.address)
+    Config.initialize("")
 
 
 @pytest.mark.parametrize(

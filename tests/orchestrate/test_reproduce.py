@@ -152,7 +152,7 @@ def test_a_target_that_cannot_be_made_does_not_keep_the_others(made: Path) -> No
         (["fig3", "--data", "nowhere"], "nowhere: must be a folder: correct the path"),
         (["fig3", "--data", "."], "must hold VOCdevkit (with VOC2011 or VOC2012), cityscapes or camvid, or be one of"),
         (["fig2", "--tracking-uri", "mlruns"], "--tracking-uri: mlruns: must be http(s)://… or sqlite:////absolute"),
-        (["fig2", "--store", "s3://bucket"], "only a folder is supported yet"),
+        (["fig2", "--store", "http://bucket"], "must be a folder or s3://bucket/prefix"),
         (["fig3", "--set", "finetune.epochs=0"], "finetune.epochs: 0: "),
     ],
 )

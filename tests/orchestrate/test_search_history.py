@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from neuroiou_study.orchestrate import optuna_storage
+from neuroiou_study.orchestrate.optuna_storage import open_storage
 from neuroiou_study.orchestrate.search import Search
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.folder_store import FolderStore
@@ -133,8 +133,8 @@ def test_an_url_that_is_no_database_is_refused_without_its_password(tmp_path: Pa
     assert "planted" not in str(raised.value) and raised.value.__cause__ is None
 
 
-def test_a_database_that_stays_away_is_an_outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optuna_storage, "PATIENCE_SECONDS", 0.0)
+def test_a_database_that_stays_away_is_an_outage(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/no/such/folder/optuna.db"
     with pytest.raises(StoreUnavailableError, match="Optuna's database") as raised:
-        Search(make_study(), FolderStore(tmp_path), f"sqlite:///{tmp_path}/no/such/folder/optuna.db")
+        open_storage(url, tmp_path / "optuna.log", patience_seconds=0.0)
     assert "run the same command again" in str(raised.value)
