@@ -27,6 +27,15 @@ class Attendance:
     def __init__(self) -> None:
         self._signs: dict[Sign, float] = {}
         self._attempts: dict[str, list[str]] = defaultdict(list)
+        self._interruption: str | None = None
+
+    def interrupt(self, reason: str) -> None:
+        """Nothing more is handed out: the store, or the search's database, is away."""
+        self._interruption = self._interruption or reason
+
+    def interruption(self) -> str | None:
+        """Why nothing more is handed out, if that is so."""
+        return self._interruption
 
     def alive(self, sign: Sign) -> None:
         """A worker has loaded a batch, or begun."""

@@ -27,6 +27,8 @@ class Confirmation(Attendance):
 
     def next(self) -> Assignment | None:
         """The next trial to run again, or None while there is none, and when ``is_over``."""
+        if self._interruption:
+            return None
         assignment = self._postponed.take() or self._fresh_one()
         if assignment is not None:
             self._live.add(assignment.name)
@@ -40,6 +42,8 @@ class Confirmation(Attendance):
 
     def is_over(self) -> bool:
         """Have all trials ended, or those that may begin within the budget?"""
+        if self._interruption:
+            return True
         return not self._live and (not self._fresh or self._spending.is_over())
 
     def report(self, assignment: Assignment | None, progress: Progress) -> bool:

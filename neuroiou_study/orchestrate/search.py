@@ -59,6 +59,8 @@ class Search(Attendance):
     @patient
     def next(self) -> Assignment | None:
         """The next trial to run, or None while there is none, and when ``is_over``."""
+        if self._interruption:
+            return None
         if self._is_asking:  # the database went away meanwhile: the trial may be there or not
             self._orphans.extend(self._take_over())
             self._is_asking = False
@@ -69,7 +71,7 @@ class Search(Attendance):
 
     def is_over(self) -> bool:
         """Is the budget spent and has every trial ended? Ask when ``next`` had none."""
-        return not self._live
+        return not self._live or self._interruption is not None
 
     def postpone(self, assignment: Assignment) -> None:
         """A trial would have to wait for another one; it is handed out again when it need not."""

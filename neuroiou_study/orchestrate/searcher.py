@@ -6,7 +6,7 @@ import ray
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from neuroiou_study.stages.objects import StoreUnavailableError
+from neuroiou_study.stages.objects import is_outage
 from neuroiou_study.stages.records import Assignment
 
 POSTPONED, UNAVAILABLE = "postponed", "unavailable"
@@ -26,7 +26,7 @@ class StudySearcher(Searcher):
 
         Tune asks again at its next event, at least ten times a second, or once a second if nothing runs.
         """
-        assignment = ray.get(self._agenda.next.remote())
+        assignment = self._asked(self._agenda.next.remote())
         if assignment is None:
             return Searcher.FINISHED if ray.get(self._agenda.is_over.remote()) else None
         self._live[trial_id] = assignment
@@ -40,12 +40,23 @@ class StudySearcher(Searcher):
         assignment, state = self._live.pop(trial_id), None if error or result is None else result["state"]
         if state == UNAVAILABLE:
             assert result is not None
-            raise StoreUnavailableError(result["error"])
-        if state == POSTPONED:
-            ray.get(self._agenda.postpone.remote(assignment))
+            ray.get(self._agenda.interrupt.remote(result["error"]))
+        elif state == POSTPONED:
+            self._asked(self._agenda.postpone.remote(assignment))
         else:
             reason = "its process died or raised; see Ray's log" if error else None
-            ray.get(self._agenda.settle.remote(assignment, reason))
+            self._asked(self._agenda.settle.remote(assignment, reason))
+
+    def _asked(self, question: Any) -> Any:
+        """The agenda's answer; None, and an interruption, where its store is away: Tune may swallow what is raised."""
+        try:
+            return ray.get(question)
+        except OSError as error:
+            cause = getattr(error, "cause", error)
+            if not is_outage(cause):
+                raise
+            ray.get(self._agenda.interrupt.remote(str(cause)))
+            return None
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the agenda keeps itself."""

@@ -122,10 +122,11 @@ def _disk_explained(store: Store) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if isinstance(error, StoreUnavailableError) or not is_outage(error):
+        cause = getattr(error, "cause", error)  # the text of Ray's own copy is a traceback
+        if not is_outage(cause):
             raise
-        remedy = "make space, or it writable, and run the same command again"
-        raise StoreUnavailableError(f"{store.address}: {error}: must take the study's results: {remedy}") from error
+        remedy = "see that there is space and that it can be reached and written to, and run the same command again"
+        raise StoreUnavailableError(f"{store.address}: {cause}: must take the study's results: {remedy}") from error
 
 
 @contextmanager

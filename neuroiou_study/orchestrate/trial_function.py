@@ -47,7 +47,7 @@ def trial_function(study: StudySpec, store: Store, agenda: Any) -> Callable[[dic
 def _run_or_fail(study: StudySpec, store: Store, assignment: Assignment, agenda: Any) -> None:
     crashes = ray.get(agenda.begin_attempt.remote(assignment.name, here(), taken_away()))
     if crashes > study.retry.crashes:
-        reason = f"its process died {crashes} times; retry.crashes allows {study.retry.crashes}: see Ray's log"
+        reason = f"it crashed {crashes} times; retry.crashes allows {study.retry.crashes}: see Ray's log"
         return _record_failure(study, store, assignment, reason)
     line = Line(agenda, assignment, study.retry.hung_seconds)
     if study.resources.workers == 1:

@@ -27,6 +27,7 @@ from neuroiou_study.orchestrate.watch import watched
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.backend import Worker
 from neuroiou_study.stages.news import Observer
+from neuroiou_study.stages.objects import StoreUnavailableError
 from neuroiou_study.stages.screen import collect_for_screening, has_screening, lacks_pairs, run_screening
 from neuroiou_study.stages.store import Store
 from neuroiou_study.stages.trial import has_shared_stages, run_shared_stages
@@ -113,6 +114,9 @@ def _tune(study: StudySpec, store: Store, agenda: Any) -> None:
     ).fit()
     if not results.errors:
         shutil.rmtree(folder / name, ignore_errors=True)
+    interruption = ray.get(agenda.interruption.remote())
+    if interruption is not None:
+        raise StoreUnavailableError(interruption)
 
 
 def _trial_resources(study: StudySpec) -> dict[str, float]:

@@ -32,8 +32,8 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, An
     return trials(study, folder / "runs")
 
 
-def run(study: Path, store: Path) -> "subprocess.CompletedProcess[str]":
-    return call("run", study, "--store", store, "--backend", "local", "--tracking-uri", tracking(study))
+def run(study: Path, store: Path, backend: str = "local") -> "subprocess.CompletedProcess[str]":
+    return call("run", study, "--store", store, "--backend", backend, "--tracking-uri", tracking(study))
 
 
 def tracking(study: Path) -> str:
@@ -66,6 +66,23 @@ def test_a_full_disk_ends_a_study_that_then_goes_on(
     done = run(study, store)
     assert done.returncode == 0, done.stderr
     assert trials(study, store) == uninterrupted
+
+
+def test_a_full_disk_ends_a_study_on_a_cluster_that_then_goes_on(
+    disk: Path, tmp_path: Path, uninterrupted: list[dict[str, Any]]
+) -> None:
+    study, store, ballast = write_study(tmp_path, **SETTINGS), disk / "runs", disk / "ballast"
+    store.mkdir()
+    fill(ballast, leaving=280 * KIB)
+    full = run(study, store, "ray")
+    assert full.returncode == 1, full.stdout + full.stderr
+    assert f"{store}: [Errno 28]" in full.stderr and "run the same command again" in full.stderr
+    require_sound(store)
+    ballast.unlink()
+    done = run(study, store, "ray")
+    assert done.returncode == 0, done.stderr
+    assert {row["trial"] for row in trials(study, store)} == {row["trial"] for row in uninterrupted}
+    assert {row["state"] for row in trials(study, store)} == {"complete"}
 
 
 def fill(path: Path, *, leaving: int) -> None:

@@ -98,7 +98,7 @@ def test_a_trial_whose_process_keeps_dying_fails_and_says_so(head: RayHead, tmp_
         assert driver.returncode == 1, shown
     (trial,) = report(study, store)["trials"]
     assert trial["state"] == "failed"
-    assert trial["error"] == "its process died 2 times; retry.crashes allows 1: see Ray's log"
+    assert trial["error"] == "it crashed 2 times; retry.crashes allows 1: see Ray's log"
 
 
 @contextmanager
