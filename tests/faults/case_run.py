@@ -17,7 +17,7 @@ from tests.servers.process import kill_all
 
 PATIENCE_SECONDS = 240.0
 SHUTDOWN_SECONDS = 20.0
-MOST_COMMANDS = 3
+MOST_FAILURES = 3
 EYES_SECONDS = 0.05
 """What happens so soon after a kill happened before it."""
 
@@ -110,9 +110,11 @@ class CaseRun:
 
     def _finish(self, driver: "subprocess.Popen[bytes]") -> None:
         """Run the command until it succeeds, and ``sync`` if it then asks for that."""
+        failures = 0
         while self._wait_for_end(driver) != 0:
-            if self.commands == MOST_COMMANDS:
-                self.problems.append(f"the command failed {self.commands} times: see {self.study.log}")
+            failures += 1
+            if failures == MOST_FAILURES:
+                self.problems.append(f"the command failed {failures} times: see {self.study.log}")
                 return
             driver = self._start()
         if self.study.is_behind:

@@ -67,13 +67,13 @@ def num_workers(target: Target) -> int:
 def cases_of(target: Target, seed: int, spans: Sequence[Span]) -> Iterator[Case]:
     """``target`` killed at the end of every stage and inside every stage; ``spans`` are an undisturbed study's.
 
-    Each kill has a study of its own, but those of a server that a study waits for: one study has all that come at the
-    end of a stage, another all inside.
+    Each kill has a study of its own, but those after which a study goes on from where it was: one study has all that
+    come at the end of a stage, another all inside.
     """
-    draw, is_waited_for = random.Random(f"{seed} {target}"), target in ("postgres", "s3")
+    draw, goes_on = random.Random(f"{seed} {target}"), target in ("driver", "raylet", "postgres", "s3")
     for inside in (False, True):
         points = [_draw_point(draw, target, stage.name, spans, inside=inside) for stage in STAGES]
-        for together in [points] if is_waited_for else [[point] for point in points]:
+        for together in [points] if goes_on else [[point] for point in points]:
             on_servers = target in SERVERS or (target in ("driver", "trial") and inside)
             yield Case(num_workers(target), on_servers, _in_order(together, spans))
 
