@@ -70,7 +70,7 @@ def cases_of(target: Target, seed: int, spans: Sequence[Span]) -> Iterator[Case]
     Each kill has a study of its own, but those after which a study goes on from where it was: one study has all that
     come at the end of a stage, another all inside.
     """
-    draw, goes_on = random.Random(f"{seed} {target}"), target in ("driver", "raylet", "postgres", "s3")
+    draw, goes_on = random.Random(f"{seed} {target}"), target in ("driver", "postgres", "s3")
     for inside in (False, True):
         points = [_draw_point(draw, target, stage.name, spans, inside=inside) for stage in STAGES]
         for together in [points] if goes_on else [[point] for point in points]:
