@@ -34,6 +34,7 @@ def watched(agenda: Any, observer: Observer, hung_seconds: float | None) -> Iter
     def watch() -> None:
         looked = time.monotonic()
         while not done.wait(NEWS_SECONDS):
+            _require_cluster()
             _pass_on(agenda, observer)
             if hung_seconds is not None and time.monotonic() - looked > hung_seconds / 10:
                 looked = time.monotonic()
@@ -47,6 +48,20 @@ def watched(agenda: Any, observer: Observer, hung_seconds: float | None) -> Iter
         done.set()
         thread.join(PATIENCE_SECONDS)
         _pass_on(agenda, observer)
+
+
+def _require_cluster() -> None:
+    """End the program if a process of the cluster that it started has died: Ray may wait for it for ever.
+
+    What is half done is what any death leaves, so nothing is lost by ending at once.
+    """
+    from ray._private import worker  # there is no public way to ask
+
+    node = worker._global_node
+    dead: list[str] = [str(kind) for kind, _ in node.dead_processes()] if node is not None else []
+    if dead:
+        _log.error("Ray's %s died: the study cannot go on: run the same command again", ", ".join(sorted(dead)))
+        os._exit(1)
 
 
 def _pass_on(agenda: Any, observer: Observer) -> None:
