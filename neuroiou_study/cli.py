@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 from rich.progress import Progress, track
 from rich.table import Table
 
-from neuroiou_study import __version__, doctor_cli, reproduce_cli
+from neuroiou_study import __version__, doctor_cli, reproduce_cli, terminal
 from neuroiou_study.spec import StudySpec, load_study
 from neuroiou_study.terminal import (
     BUSY,
@@ -84,7 +83,7 @@ def validate(
     allow_code: AllowCode = False,
 ) -> None:
     """Check a study file, and every image and label it names, without running anything."""
-    _allow(allow_code)
+    terminal.allow_code(allow_code)
     study = _load(file, overrides)
     if data:
         _check_data(study)
@@ -142,7 +141,7 @@ def run(
     """Run a study to its end, or continue it: finished work is never repeated. Begins with what `doctor` checks."""
     from neuroiou_study.orchestrate.where import Where
 
-    _allow(allow_code)
+    terminal.allow_code(allow_code)
     study, opened = _load(file, overrides), at_the_door(lambda: _open_store(store))
     if study.model.note:
         err.print(study.model.note, soft_wrap=True)
@@ -245,12 +244,6 @@ def _check_data(study: StudySpec) -> None:
             pass
 
     at_the_door(check)
-
-
-def _allow(code: bool) -> None:
-    """Workers read it too: Ray's get it from ``orchestrate/cluster.py``."""
-    if code:
-        os.environ["NEUROIOU_ALLOW_CODE"] = "1"
 
 
 def _run(study: StudySpec, store: Store, where: Where) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,6 +13,7 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
+from neuroiou_study import terminal
 from neuroiou_study.spec import load_study
 from neuroiou_study.terminal import WRONG_INPUT, Stopped, at_the_door, end, err, is_quiet, out, print_json, stoppable
 
@@ -76,8 +76,7 @@ def doctor(
     from neuroiou_study.orchestrate.where import Where
     from neuroiou_study.stages.open_store import open_store
 
-    if allow_code:
-        os.environ["NEUROIOU_ALLOW_CODE"] = "1"
+    terminal.allow_code(allow_code)
     study, opened = at_the_door(lambda: load_study(file, overrides)), at_the_door(lambda: open_store(store))
     uri = tracking_uri or at_the_door(lambda: f"sqlite:///{opened.scratch / 'mlflow.db'}")
     try:

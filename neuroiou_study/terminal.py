@@ -77,6 +77,12 @@ def end(code: int, message: str) -> NoReturn:
     raise typer.Exit(code)
 
 
+def allow_code(allowed: bool) -> None:
+    """What ``--allow-code`` does. Workers read it too: Ray's get it from ``orchestrate/cluster.py``."""
+    if allowed:
+        os.environ["NEUROIOU_ALLOW_CODE"] = "1"
+
+
 def is_quiet() -> bool:
     """Is nobody watching?"""
     return not err.is_terminal
