@@ -102,7 +102,8 @@ def test_winners_are_confirmed_on_fresh_seeds(head: RayHead, tmp_path: Path) -> 
 # Every trial pretrains; the first trials of both arms need the same result, so that the second has to wait for it.
 SHARING_A_GPU = {
     "pretrain": {"epochs": 80, "lr": 3e-3},
-    "finetune": {"epochs": 8},
+    # Long, so that those that are not stopped at the first epochs still run when the next has begun.
+    "finetune": {"epochs": 60},
     "search": {
         "pretrain.lr": {"float": [1e-3, 1e-2], "log": True},
         "finetune.lr": {"choice": [1e-3, 3.0]},

@@ -12,7 +12,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from neuroiou_study.orchestrate.uris import redacted
 from neuroiou_study.stages.objects import StoreUnavailableError
@@ -22,6 +22,8 @@ Given = ParamSpec("Given")
 PATIENCE_SECONDS = 300.0
 """*Assumed*: a database that is started again is back by then."""
 PAUSE_SECONDS = 0.5
+MAKING_SECONDS = 20.0
+"""*Assumed*; other processes have made Optuna's tables by then."""
 CONNECT_SECONDS = 5
 """*Assumed*; libpq wants a whole number."""
 OUTAGES = (StorageInternalError, SQLAlchemyError)
@@ -38,31 +40,27 @@ def open_storage(url: str | None, journal: Path, patience_seconds: float = PATIE
     if url is None:
         journal.parent.mkdir(parents=True, exist_ok=True)
         return JournalStorage(JournalFileBackend(str(journal)))
-    return _Database(url, patience_seconds).open()
+    try:
+        return _connected(url, patience_seconds)
+    except (ImportError, ValueError, SQLAlchemyError) as error:
+        rule = "must be a database that SQLAlchemy opens, such as postgresql+psycopg2://host/name"
+        remedy = "correct it, or install its driver: pip install 'neuroiou-study[postgres]'"
+        # Without the cause: its text may have the password of the url.
+        raise ValueError(f"--optuna-storage {redacted(url)}: {redacted(error)}: {rule}: {remedy}") from None
 
 
-class _Database:
-    def __init__(self, url: str, patience_seconds: float) -> None:
-        self._url, self._patience_seconds = url, patience_seconds
-
-    def open(self) -> BaseStorage:
+def _connected(url: str, patience_seconds: float) -> BaseStorage:
+    """The database's storage, with its tables made; of several that make them at once all but one try again."""
+    begin = time.monotonic()
+    while True:
         try:
-            return self._connected()
-        except (ImportError, ValueError, SQLAlchemyError) as error:
-            rule = "must be a database that SQLAlchemy opens, such as postgresql+psycopg2://host/name"
-            remedy = "correct it, or install its driver: pip install 'neuroiou-study[postgres]'"
-            # Without the cause: its text may have the password of the url.
-            raise ValueError(f"--optuna-storage {redacted(self._url)}: {redacted(error)}: {rule}: {remedy}") from None
-
-    def _connected(self) -> BaseStorage:
-        from sqlalchemy.exc import OperationalError
-
-        begin = time.monotonic()
-        while True:
-            try:
-                return RDBStorage(self._url, engine_kwargs={"pool_pre_ping": True, **_bounded(self._url)})
-            except OperationalError as error:
-                _wait_or_give_up(error, begin, self._patience_seconds)
+            return RDBStorage(url, engine_kwargs={"pool_pre_ping": True, **_bounded(url)})
+        except OperationalError as error:
+            _wait_or_give_up(error, begin, patience_seconds)
+        except (IntegrityError, ProgrammingError):
+            if time.monotonic() - begin > MAKING_SECONDS:
+                raise
+            time.sleep(PAUSE_SECONDS)
 
 
 def _bounded(url: str) -> dict[str, Any]:

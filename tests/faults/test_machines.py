@@ -1,6 +1,5 @@
 """Machines that fail under a trial: a worker that hangs, a node that a spot market takes, a process that dies again."""
 
-import json
 import os
 import signal
 import subprocess
@@ -9,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 import pytest
@@ -102,40 +101,45 @@ def test_a_trial_whose_process_keeps_dying_fails_and_says_so(head: RayHead, tmp_
 
 
 @contextmanager
-def node(head: RayHead) -> Iterator["subprocess.Popen[bytes]"]:
-    """A further machine of the cluster, with one CPU."""
-    with tempfile.TemporaryDirectory(prefix="ray-") as folder, (Path(folder) / "log").open("w") as log:
+def node(head: RayHead) -> Iterator[tuple[int, str]]:
+    """A further machine of the cluster, with one CPU: its raylet's process and its id, once it has joined.
+
+    One joins after the other: two that start at once on one machine may take the same names for their sockets.
+    """
+    with tempfile.TemporaryDirectory(prefix="ray-") as folder, (Path(folder) / "log").open("w+") as log:
         ray = str(Path(sys.executable).with_name("ray"))
         address, options = f"--address={head.address}", ("--block", "--num-cpus=1", "--disable-usage-stats")
         process = subprocess.Popen([ray, "start", address, *options], env=head.environment, stdout=log, stderr=log)
         try:
-            yield process
+            wait_until(lambda: process.poll() is not None or "Ray runtime started" in said(log), PATIENCE)
+            assert process.poll() is None, said(log)
+            yield raylet_of(process.pid)
         finally:
             for member in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
                 member.kill()
             process.wait()
 
 
-_NODES = """
-import json, sys, ray
-ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
-@ray.remote(num_cpus=0)
-def raylet():
-    import os
-    return os.getppid()
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
-nodes = [each["NodeID"] for each in ray.nodes() if each["Alive"] and each["Resources"].get("CPU")]
-asked = [raylet.options(scheduling_strategy=On(each, soft=False)).remote() for each in nodes]
-print(json.dumps(list(zip(nodes, ray.get(asked)))))
-"""
+def said(log: IO[str]) -> str:
+    return Path(log.name).read_text()
 
 
-def nodes_by_raylet(head: RayHead) -> dict[int, str]:
-    """Process of a raylet → its node, of those that have CPUs."""
-    found = subprocess.run(
-        [sys.executable, "-c", _NODES, head.address], env=head.environment, capture_output=True, text=True, check=True
-    )
-    return {pid: node for node, pid in json.loads(found.stdout.splitlines()[-1])}
+def raylet_of(pid: int) -> tuple[int, str]:
+    """Process and node of the raylet that the process ``pid`` has started."""
+    option = "--node_id="
+    for child in psutil.Process(pid).children():
+        for part in child.cmdline():
+            if part.startswith(option):
+                return child.pid, part.removeprefix(option)
+    raise AssertionError(f"process {pid} has no raylet")
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """The process ``pid`` does nothing while the block runs."""
+    os.kill(pid, signal.SIGSTOP)
+    yield
+    os.kill(pid, signal.SIGCONT)
 
 
 def drain(head: RayHead, node: str) -> None:
@@ -151,14 +155,15 @@ def drain(head: RayHead, node: str) -> None:
 
 def test_a_node_that_is_taken_away_is_left_in_time_and_costs_no_retry(tmp_path: Path) -> None:
     study, store = write_study(tmp_path, **LONG, retry={"crashes": 0}), tmp_path / "runs"
-    with ray_head(dashboard=False, num_cpus=0) as head, node(head), node(head):
-        wait_until(lambda: len(nodes_by_raylet(head)) == 2, PATIENCE)
-        nodes = nodes_by_raylet(head)
+    with ray_head(dashboard=False, num_cpus=0) as head, node(head) as one, node(head) as other:
+        nodes = dict([one, other])
         with running(head, study, store) as driver:
             victim = in_the_middle(driver, study, store, 1)
             before = psutil.Process(victim).ppid()
-            drain(head, nodes[before])
+            with stopped(victim):  # `ray` takes seconds to begin; the trial would end meanwhile
+                drain(head, nodes[before])
             wait_until(lambda: len(attempts(study, store, "finetune")) == 2 or driver.poll() is not None, PATIENCE)
+            assert driver.poll() is None, driver.communicate()[0]
             after = psutil.Process(pid_of(attempts(study, store, "finetune")[1])).ppid()
             shown = driver.communicate(timeout=PATIENCE)[0]
             assert driver.returncode == 0, shown
