@@ -1,6 +1,7 @@
 """What a study file may say, validated once at the door."""
 
-from neuroiou_study.spec.load import SpecError, load_study
+from neuroiou_study.spec.document import SpecError
+from neuroiou_study.spec.load import load_study
 from neuroiou_study.spec.ranges import ChoiceRange, FloatRange, IntRange, Range, Scalar
 from neuroiou_study.spec.study import SURROGATE_ARM, StudySpec
 from neuroiou_study.spec.trial import TrialSpec

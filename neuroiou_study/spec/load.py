@@ -3,20 +3,14 @@
 from collections.abc import Mapping, Sequence
 from itertools import combinations, product
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
-from neuroiou_study.spec.explain import explain, rule, unknown_key
-from neuroiou_study.spec.parse import MAX_BYTES, ParseError, parse
+from neuroiou_study.spec.document import SpecError, load_document
+from neuroiou_study.spec.explain import rule, unknown_key
 from neuroiou_study.spec.ranges import Scalar
 from neuroiou_study.spec.study import StudySpec
 from neuroiou_study.spec.trial import TrialSpec
-
-
-class SpecError(ValueError):
-    """A study file is wrong; the message has a line *where: value: rule: remedy* for each mistake."""
-
 
 MAX_PAIRS = 20_000
 """Pairs of values of two ranges that are tried when a file is loaded, in seconds; *assumed*: ours have some hundred."""
@@ -28,57 +22,10 @@ def load_study(path: Path | str, overrides: Sequence[str] = ()) -> StudySpec:
     Raises SpecError if the file cannot be read, a key or value is wrong, or an end of a range would make a wrong
     trial.
     """
-    document = _read(Path(path))
-    for override in overrides:
-        _override(document, override)
-    try:
-        study = StudySpec.model_validate(document)
-    except ValidationError as error:
-        lines = explain(error, document, StudySpec)
-        raise SpecError("\n".join(f"{path}: {line}" for line in lines)) from error
+    study = load_document(path, overrides, StudySpec)
     _require_valid_ranges(study, f"{path}: search")
     _require_valid_variants(study, f"{path}: variants")
     return study
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise ParseError(f"more than {MAX_BYTES} bytes")
-        document = parse(content.decode("utf-8"))
-    except OSError as error:
-        raise SpecError(f"{path}: {error.strerror}: must be a readable study file: check the path") from error
-    except ValueError as error:
-        raise SpecError(f"{path}: {' '.join(str(error).split())}: must be YAML in UTF-8: correct that place") from error
-    if not isinstance(document, dict):
-        raise SpecError(f"{path}: {type(document).__name__}: must be a mapping of keys: see search_spaces/")
-    return document
-
-
-def _override(document: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key:
-        raise SpecError(f"--set {override}: must be key=value: write for example finetune.lr=1e-3")
-    # The names of ranges have dots of their own.
-    parts = key.split(".", 1 if key.startswith("search.") else -1)
-    try:
-        _put(document, parts, parse(text))
-    except (ValueError, TypeError) as error:
-        raise SpecError(f"--set {override}: must name a field and give it a YAML value: correct it") from error
-
-
-def _put(document: dict[str, Any], parts: Sequence[str], value: object) -> None:
-    """Set the field at ``parts``, creating parents that are missing or empty."""
-    *parents, last = parts
-    for parent in parents:
-        if document.get(parent) is None:
-            document[parent] = {}
-        document = document[parent]
-        if not isinstance(document, dict):
-            raise TypeError(parent)
-    document[last] = value
 
 
 def _require_valid_ranges(study: StudySpec, where: str) -> None:

@@ -217,7 +217,7 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, kind: s
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     said = mistake(tmp_path / "absent.yaml")
-    assert said == "No such file or directory: must be a readable study file: check the path"
+    assert said == "No such file or directory: must be a readable file: check the path"
 
 
 @pytest.mark.parametrize(

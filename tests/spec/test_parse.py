@@ -84,7 +84,7 @@ def test_a_file_that_is_too_long_is_not_read_to_its_end(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["a\0b", "a" * 5000, "/"])
 def test_a_path_that_is_no_file_is_named(path: str) -> None:
     said = mistake(Path(path))
-    assert said.endswith((END, ": must be a readable study file: check the path"))
+    assert said.endswith((END, ": must be a readable file: check the path"))
 
 
 def test_aliases_and_merged_keys_of_honest_files_are_read() -> None:
