@@ -2,10 +2,12 @@
 
     ray job submit --working-dir . -- python jobs/reproduce.py all --data /shared/data --out /shared/reproduced
 
-Paths are those of the cluster. Without ``--store`` and ``--out`` everything goes to ``~/neuroiou-runs`` of the head
-node: Ray deletes a job's own folder. A cluster of several nodes needs a store that all of them see.
+Paths are those of the cluster. Without ``--store`` (or NEUROIOU_STORE) and ``--out`` everything goes to
+``~/neuroiou-runs`` of the head node: Ray deletes a job's own folder. A cluster of several nodes needs a store that all
+of them see.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -17,6 +19,7 @@ DEFAULTS = {"--store": Path.home() / "neuroiou-runs", "--out": Path.home() / "ne
 def main(arguments: list[str]) -> None:
     """Reproduce what ``arguments`` describe."""
     given = {argument.split("=")[0] for argument in arguments}
+    given |= {"--store"} if "NEUROIOU_STORE" in os.environ else set()
     for option, folder in DEFAULTS.items():
         if option not in given:
             arguments = [*arguments, option, str(folder)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ from rich.progress import Progress, track
 from rich.table import Table
 
 from neuroiou_study import __version__, doctor_cli, reproduce_cli, terminal
+from neuroiou_study.options import AllowCode, AsJson, Backend, BackendName, File, OptunaAt, Set, StoreAt, TrackingUri
 from neuroiou_study.spec import StudySpec, load_study
 from neuroiou_study.terminal import (
     BUSY,
@@ -42,37 +42,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-File = Annotated[Path, typer.Argument(metavar="FILE", help="The study, for example search_spaces/quickstart.yaml.")]
-Set = Annotated[
-    list[str],
-    typer.Option("--set", metavar="KEY=VALUE", help="Replace a value: --set finetune.epochs=3; repeatable."),
-]
-StoreAt = Annotated[
-    str, typer.Option("--store", metavar="URI", help="All results: a folder that all nodes see, or s3://bucket/prefix.")
-]
-TrackingUri = Annotated[
-    str, typer.Option("--tracking-uri", metavar="URI", help="MLflow server or database. Default: SQLite in the store.")
-]
-OptunaAt = Annotated[
-    str | None,
-    typer.Option(
-        "--optuna-storage",
-        metavar="URL",
-        envvar="NEUROIOU_OPTUNA_STORAGE",
-        help="Database of the search, such as postgresql+psycopg2://host/name. Default: a journal file in the store.",
-    ),
-]
-AllowCode = Annotated[
-    bool, typer.Option("--allow-code", help="Let `model.factory` run code of its own. Trust the file and the package.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
-
-
-class BackendName(StrEnum):
-    """Where the work runs."""
-
-    ray = "ray"
-    local = "local"
 
 
 @app.command()
@@ -135,7 +104,7 @@ def run(
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to use. Default: RAY_ADDRESS, else a local one for this run.")
     ] = None,
-    backend: Annotated[BackendName, typer.Option(help="`local` runs in this process, without Ray.")] = BackendName.ray,
+    backend: BackendName = Backend.ray,
     allow_code: AllowCode = False,
 ) -> None:
     """Run a study to its end, or continue it: finished work is never repeated. Begins with what `doctor` checks."""

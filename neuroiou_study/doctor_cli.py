@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from neuroiou_study import terminal
+from neuroiou_study.options import AllowCode, AsJson, Backend, BackendName, File, OptunaAt, Set, StoreAt, TrackingUri
 from neuroiou_study.spec import load_study
 from neuroiou_study.terminal import WRONG_INPUT, Stopped, at_the_door, end, err, is_quiet, out, print_json, stoppable
 
@@ -30,13 +30,6 @@ CATCHES_UP = ("tracking",)
 """What a study can begin without."""
 
 
-class Backend(StrEnum):
-    """Where the work would run."""
-
-    ray = "ray"
-    local = "local"
-
-
 class Data(StrEnum):
     """How many images are opened."""
 
@@ -45,32 +38,18 @@ class Data(StrEnum):
 
 
 def doctor(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The study.")],
-    overrides: Annotated[
-        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Replace a value; repeatable.")
-    ] = [],  # noqa: B006
-    store: Annotated[
-        str, typer.Option("--store", metavar="URI", help="All results: a folder, or s3://bucket/prefix.")
-    ] = "./runs",
-    tracking_uri: Annotated[
-        str, typer.Option("--tracking-uri", metavar="URI", help="MLflow. Default: SQLite in the store.")
-    ] = "",
-    optuna_storage: Annotated[
-        str | None,
-        typer.Option(
-            "--optuna-storage",
-            metavar="URL",
-            envvar="NEUROIOU_OPTUNA_STORAGE",
-            help="Database of the search. Default: a journal file in the store.",
-        ),
-    ] = None,
+    file: File,
+    overrides: Set = [],  # noqa: B006
+    store: StoreAt = "./runs",
+    tracking_uri: TrackingUri = "",
+    optuna_storage: OptunaAt = None,
     address: Annotated[
         str | None, typer.Option(help="Ray cluster. Default: RAY_ADDRESS, else this machine, without Ray.")
     ] = None,
-    backend: Annotated[Backend, typer.Option(help="`local` needs no Ray.")] = Backend.ray,
+    backend: BackendName = Backend.ray,
     data: Annotated[Data, typer.Option(help="`sampled` opens at most 64 images of each split.")] = Data.full,
-    allow_code: Annotated[bool, typer.Option("--allow-code", help="Let `model.factory` run code of its own.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    allow_code: AllowCode = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check everything a study needs: store, servers, data, machines. Exit code 2 if something is missing."""
     from neuroiou_study.orchestrate.where import Where

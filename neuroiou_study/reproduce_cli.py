@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from neuroiou_study.options import Backend, BackendName, Set, StoreAt, TrackingUri
 from neuroiou_study.terminal import FAILED, WRONG_INPUT, Stopped, end, err, out, stoppable
 
 if TYPE_CHECKING:
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     from neuroiou_study.report.reproduced import Reproduction, Setting
     from neuroiou_study.spec import StudySpec
     from neuroiou_study.stages.store import Store
-
-
-class Backend(StrEnum):
-    """Where the work runs."""
-
-    ray = "ray"
-    local = "local"
 
 
 def reproduce(
@@ -36,17 +29,13 @@ def reproduce(
     to: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the files; created.")] = Path(
         "reproduced"
     ),
-    store: Annotated[str, typer.Option("--store", metavar="URI", help="Folder of all results.")] = "./runs",
-    tracking_uri: Annotated[
-        str, typer.Option("--tracking-uri", metavar="URI", help="MLflow. Default: SQLite in the store.")
-    ] = "",
-    backend: Annotated[Backend, typer.Option(help="`local` runs in this process, without Ray.")] = Backend.ray,
+    store: StoreAt = "./runs",
+    tracking_uri: TrackingUri = "",
+    backend: BackendName = Backend.ray,
     per_category: Annotated[
         bool, typer.Option("--per-category", help="For table1, one binary study for each class.")
     ] = False,
-    overrides: Annotated[
-        list[str], typer.Option("--set", metavar="KEY=VALUE", help="Replace a value in every study; repeatable.")
-    ] = [],  # noqa: B006
+    overrides: Set = [],  # noqa: B006
 ) -> None:
     """Run the studies behind a figure or table of the paper and draw it, the paper's values beside ours."""
     from neuroiou_study.orchestrate.paper_data import find_data

@@ -3,14 +3,14 @@
 import contextlib
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from neuroiou_study.orchestrate.check_machines import Machine, Memory, measure
+from neuroiou_study.orchestrate.check_machines import Memory, measure
 from neuroiou_study.orchestrate.check_servers import require_listener
-from neuroiou_study.orchestrate.cluster import connected
+from neuroiou_study.orchestrate.cluster import connected, machines, machines_there
+from neuroiou_study.orchestrate.machines import Machine
 from neuroiou_study.spec import StudySpec
 
 GPU_PATIENCE_SECONDS = 60.0
@@ -21,14 +21,12 @@ class Cluster:
     """The cluster to which this process is connected."""
 
     def rooms(self) -> list[Machine]:
-        nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-        alive = [node["Resources"] for node in nodes if node["Alive"]]
-        return [Machine(has.get("CPU", 0), has.get("GPU", 0)) for has in alive]
+        return machines()
 
     def largest_step(self, study: StudySpec) -> Memory | None:
-        """Measured on one of its GPUs. Raises RuntimeError if a step does not fit."""
+        """Measured on one of the GPUs that it has now. Raises RuntimeError if a step does not fit."""
         share = study.resources.gpus_per_worker
-        if not any(room.gpus >= share for room in self.rooms()):
+        if not any(room.gpus >= share for room in machines_there()):
             return None
         task = ray.remote(num_cpus=0, num_gpus=share, max_retries=0)(measure).remote(study)
         ready, _ = ray.wait([task], timeout=GPU_PATIENCE_SECONDS)

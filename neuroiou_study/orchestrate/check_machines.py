@@ -5,33 +5,16 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import floor
 from multiprocessing import get_context
 from typing import Protocol
 
 from neuroiou_study.orchestrate.findings import Outcome, passed, skipped
+from neuroiou_study.orchestrate.machines import Machine, growth, num_trials
 from neuroiou_study.orchestrate.where import Where
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.spec.budget import ResourcesSpec
 
 _GIB = 2**30
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What a machine lends to workers."""
-
-    cpus: float
-    gpus: float
-
-    def num_workers(self, resources: ResourcesSpec) -> int:
-        """How many workers fit here; one GPU is never two halves of different GPUs."""
-        by_cpu = floor(self.cpus / resources.cpus_per_worker + 1e-9)
-        if not resources.gpus_per_worker:
-            return by_cpu
-        if resources.gpus_per_worker < 1:
-            return min(by_cpu, floor(self.gpus) * floor(1 / resources.gpus_per_worker + 1e-9))
-        return min(by_cpu, floor(self.gpus / resources.gpus_per_worker + 1e-9))
 
 
 @dataclass(frozen=True)
@@ -57,7 +40,7 @@ def require_room(resources: ResourcesSpec, machines: list[Machine], of: str) -> 
         rule = "a worker must fit on one machine, and all of them at once"
         what = f"{most} workers × {each}: {of} has {has}, room for {fits}"
         raise RuntimeError(f"resources: {what}: {rule}: lower resources or add nodes")
-    at_once, wanted = fits // resources.workers, resources.trials_at_once
+    at_once, wanted = num_trials(resources, machines), resources.trials_at_once
     trials = min(at_once, wanted or at_once)
     asked = f" of {wanted} asked for" if wanted and wanted > trials else ""
     return passed(f"{of}: {has}: {trials}{asked} trials at once")
@@ -101,7 +84,8 @@ def at_hand(where: Where) -> Iterator[tuple[str, Machines]]:
     from neuroiou_study.orchestrate.check_cluster import reached
 
     with reached(address) as cluster:
-        yield f"the cluster at {address}", cluster
+        grown = ", once it has grown" if growth() else ""
+        yield f"the cluster at {address}{grown}", cluster
 
 
 def check_resources(study: StudySpec, where: Where) -> Outcome:

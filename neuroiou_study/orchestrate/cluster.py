@@ -8,11 +8,12 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator
-from math import floor
 from pathlib import Path
+from typing import Any
 
 import ray
 
+from neuroiou_study.orchestrate.machines import Machine, growth, num_trials
 from neuroiou_study.spec.budget import ResourcesSpec
 from neuroiou_study.stages.store import Store
 
@@ -29,6 +30,8 @@ _FOR_DRIVER = {
 _FOR_WORKERS = {
     # Ray Train passes reports and ends on at this interval; its 2 s would be longer than a small epoch.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
+    # A rented machine may take minutes to come; asking again every minute would not make it faster.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "900",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     # A run is found by its tag, never by what a parent process had in its environment.
     "MLFLOW_RUN_ID": "",
@@ -92,25 +95,39 @@ def _make_token() -> None:
     path.chmod(0o600)
 
 
+def machines_there() -> list[Machine]:
+    """The nodes of the cluster that this process is connected to."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    alive = [node["Resources"] for node in nodes if node["Alive"]]
+    return [Machine(has.get("CPU", 0), has.get("GPU", 0)) for has in alive]
+
+
+def machines() -> list[Machine]:
+    """The machines that work can be given to: what the cluster grows to, if it says so, else the nodes it has."""
+    return growth() or machines_there()
+
+
 def trials_at_once(resources: ResourcesSpec) -> int:
     """How many trials run together: what the study says, or what the cluster holds.
 
     Raises RuntimeError if the cluster cannot hold even one.
     """
-    cluster: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    cpus = cluster.get("CPU", 0) / (resources.workers * resources.cpus_per_worker)
-    gpus = resources.workers * resources.gpus_per_worker
-    fits = floor(min(cpus, cluster.get("GPU", 0) / gpus if gpus else cpus) + 1e-9)
+    fits = num_trials(resources, machines())
     if fits < 1:
-        has = f"{cluster.get('CPU', 0):g} CPUs and {cluster.get('GPU', 0):g} GPUs"
+        cpus, gpus = (sum(getattr(each, kind) for each in machines()) for kind in ("cpus", "gpus"))
+        has = f"{cpus:g} CPUs and {gpus:g} GPUs"
         needs = f"{resources.workers} workers × {resources.cpus_per_worker:g} CPUs, {resources.gpus_per_worker:g} GPUs"
         raise RuntimeError(f"resources: {needs}: the cluster has {has}: lower resources or add nodes")
     return min(fits, resources.trials_at_once or fits)
 
 
 def shared_workers(resources: ResourcesSpec) -> int:
-    """Workers of the stages that all trials share: by default all that the trials will have together."""
-    return resources.shared_workers or resources.workers * trials_at_once(resources)
+    """Workers of the stages that all trials share: by default all that the trials have together on what is there now.
+
+    They start together or not at all, and a machine that is still to come may not be had.
+    """
+    now = min(num_trials(resources, machines_there()), trials_at_once(resources))
+    return resources.shared_workers or resources.workers * max(1, now)
 
 
 def ray_folder(store: Store) -> Path:

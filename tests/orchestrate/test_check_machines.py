@@ -8,7 +8,6 @@ from ray._raylet import Config  # type: ignore[attr-defined]
 
 from neuroiou_study.orchestrate.check_disks import CHECKPOINTS, bytes_of_network, check_disks
 from neuroiou_study.orchestrate.check_machines import (
-    Machine,
     Memory,
     ThisMachine,
     check_memory,
@@ -17,6 +16,7 @@ from neuroiou_study.orchestrate.check_machines import (
     require_room,
 )
 from neuroiou_study.orchestrate.findings import find
+from neuroiou_study.orchestrate.machines import GROWTH, Machine, growth, num_trials
 from neuroiou_study.orchestrate.where import Where
 from neuroiou_study.spec.budget import ResourcesSpec
 from neuroiou_study.stages import build
@@ -156,3 +156,24 @@ def test_disks_must_hold_the_networks_that_are_left(tmp_path: Path) -> None:
             finding = find("disks", lambda disk=disk: check_disks(only_surrogates, FolderStore(disk / "runs")))  # type: ignore[misc]
             assert finding.state == state
             assert finding.text.startswith(f"{disk / 'runs'}: 0.0 GiB free, about 0.0 needed; ")
+
+
+def test_a_cluster_says_what_it_grows_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(GROWTH, "2x4c1g,1x48c4g")
+    assert growth() == [Machine(4, 1), Machine(4, 1), Machine(48, 4)]
+    assert num_trials(ResourcesSpec(workers=2, gpus_per_worker=1), growth()) == 3
+    monkeypatch.setenv(GROWTH, "2x4c1g,48c")
+    with pytest.raises(ValueError, match=f"{GROWTH}: 48c: must be like 8x4c1g"):
+        growth()
+    monkeypatch.delenv(GROWTH)
+    assert growth() == []
+
+
+def test_machines_that_are_still_to_come_are_room(monkeypatch: pytest.MonkeyPatch, where: Where) -> None:
+    study = tiny_study(resources={"gpus_per_worker": 1, "cpus_per_worker": 2, "workers": 3})
+    finding = find("resources", lambda: check_resources(study, where))
+    assert finding.state == "failed" and "room for 1" in finding.text
+    monkeypatch.setenv(GROWTH, "6x4c1g")
+    finding = find("resources", lambda: check_resources(study, where))
+    assert finding.state == "passed"
+    assert finding.text.endswith(", once it has grown: 24 CPUs and 6 GPUs on 6 machines: 2 trials at once")
