@@ -18,12 +18,16 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from neuroiou_study.orchestrate.sampling import BoundedTPESampler
 from neuroiou_study.spec import ChoiceRange, FloatRange, IntRange, Range, StudySpec
-from neuroiou_study.spec.budget import MedianPrunerSpec, NoPrunerSpec, PrunerSpec, SuccessiveHalvingPrunerSpec
+from neuroiou_study.spec.budget import (
+    GATED_ALLOWANCE,
+    MedianPrunerSpec,
+    NoPrunerSpec,
+    PrunerSpec,
+    SuccessiveHalvingPrunerSpec,
+)
 from neuroiou_study.stages.draw import own_values
 from neuroiou_study.stages.records import Assignment, TrialRecord
 
-GATED_ALLOWANCE = 3
-"""*Assumed*."""
 STATES = {
     "complete": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
@@ -46,8 +50,7 @@ class Arm:
     def num_missing(self) -> int:
         """How many trials the arm has still to begin.
 
-        A gated one was never trained, so that another takes its place; but no arm begins more than so many times what
-        is wanted: a space in which every surrogate fails has to end.
+        A gated one was never trained, so that another takes its place, within GATED_ALLOWANCE.
         """
         wanted = self.spec.num_trials(self.name)
         return min(wanted - (self.begun - self.gated), GATED_ALLOWANCE * wanted - self.begun)

@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import floor
 
 from neuroiou_study.spec.budget import ResourcesSpec
 
@@ -24,13 +23,8 @@ class Machine:
     gpus: float
 
     def num_workers(self, resources: ResourcesSpec) -> int:
-        """How many workers fit here; one GPU is never two halves of different GPUs."""
-        by_cpu = floor(self.cpus / resources.cpus_per_worker + 1e-9)
-        if not resources.gpus_per_worker:
-            return by_cpu
-        if resources.gpus_per_worker < 1:
-            return min(by_cpu, floor(self.gpus) * floor(1 / resources.gpus_per_worker + 1e-9))
-        return min(by_cpu, floor(self.gpus / resources.gpus_per_worker + 1e-9))
+        """How many workers fit here."""
+        return resources.workers_on(self.cpus, self.gpus)
 
 
 def num_trials(resources: ResourcesSpec, machines: Iterable[Machine]) -> int:

@@ -1,10 +1,14 @@
 """What a study may cost, where it runs, what it stops early and what it confirms."""
 
+from math import floor
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from neuroiou_study.spec.base import Spec
+
+GATED_ALLOWANCE = 3
+"""An arm begins at most so many times its trials: a space in which every surrogate fails has to end; *assumed*."""
 
 
 class BudgetSpec(Spec):
@@ -50,6 +54,15 @@ class ResourcesSpec(Spec):
     """Give networks to ``torch.compile``: minutes once for each size of image, then faster steps on a GPU."""
     image_cache: bool = True
     """Decode images of files once on each machine, to ~/.cache/neuroiou-study/images or below NEUROIOU_CACHE."""
+
+    def workers_on(self, cpus: float, gpus: float) -> int:
+        """How many workers fit on a machine with so many; one GPU is never two halves of different GPUs."""
+        by_cpu = floor(cpus / self.cpus_per_worker + 1e-9)
+        if not self.gpus_per_worker:
+            return by_cpu
+        if self.gpus_per_worker < 1:
+            return min(by_cpu, floor(gpus) * floor(1 / self.gpus_per_worker + 1e-9))
+        return min(by_cpu, floor(gpus / self.gpus_per_worker + 1e-9))
 
 
 class RetrySpec(Spec):

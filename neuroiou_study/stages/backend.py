@@ -84,6 +84,11 @@ class Worker(ABC):
         """Rank 0, the one that writes."""
         return self.shard.rank == 0
 
+    @property
+    def device_name(self) -> str:
+        """What this worker computes on: a GPU's name, or ``cpu``."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+
     def loader(self, dataset: SegmentationDataset) -> Loader:
         """Loads this worker's part of ``dataset`` onto its device; every batch is a sign of life."""
         workers = self.resources.loader_workers

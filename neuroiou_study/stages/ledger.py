@@ -35,6 +35,8 @@ class Entry(Spec):
     begun: str
     """UTC, ISO 8601."""
     workers: int
+    device: str = ""
+    """What the first worker computed on: a GPU's name, or ``cpu``; empty where it was not noted."""
     seconds: float
     cpu_seconds: float
     """Processor cores that the attempt had reserved, times its seconds."""
@@ -115,6 +117,7 @@ class Meter:
             "process": f"{os.getpid()} on {socket.gethostname()}",
             "begun": datetime.now(UTC).isoformat(timespec="seconds"),
             "workers": worker.shard.world_size,
+            "device": worker.device_name,
         }
         self._write(self._entry("running"))
         self._thread = threading.Thread(target=self._keep_writing, daemon=True, name="ledger")

@@ -33,6 +33,7 @@ def test_an_attempt_that_completes_is_one_entry(store: FolderStore) -> None:
     assert (running.outcome, entry.outcome, entry.address) == ("running", "complete", ADDRESS)
     assert entry.cost == cost and entry.seconds > 0
     assert entry.cpu_seconds == 3 * entry.seconds and entry.gpu_seconds == 0.5 * entry.seconds
+    assert entry.device == "cpu"
 
 
 @pytest.mark.parametrize(("error", "outcome"), [(Pruned, "pruned"), (Leaving, "left"), (ValueError, "failed")])
