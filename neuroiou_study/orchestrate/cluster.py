@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private import services
 
 from neuroiou_study.orchestrate.machines import Machine, growth, num_trials
 from neuroiou_study.spec.budget import ResourcesSpec
 from neuroiou_study.stages.store import Store
 
+LOOPBACK = "127.0.0.1"
 _FOR_DRIVER = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -48,7 +50,7 @@ def connected(address: str | None) -> Iterator[None]:
     warnings.filterwarnings("ignore", module="ray")
     if address is None:
         _make_token()
-    with _own_sigterm():
+    with _own_sigterm(), contextlib.nullcontext() if address else _on_loopback():
         _init(address)
     try:
         yield
@@ -62,8 +64,23 @@ def _init(address: str | None) -> None:
         include_dashboard=False if address is None else None,
         log_to_driver=False,
         logging_level=logging.ERROR,
+        _node_ip_address=None if address else LOOPBACK,
         runtime_env={"env_vars": {**_FOR_WORKERS, **_allowed_code()}},
     )
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """In the block a cluster that begins on 127.0.0.1 stays there.
+
+    On Linux, Ray would put the machine's own address in its place, and listen on all addresses.
+    """
+    former = services.resolve_ip_for_localhost
+    services.resolve_ip_for_localhost = lambda host: host
+    try:
+        yield
+    finally:
+        services.resolve_ip_for_localhost = former
 
 
 @contextlib.contextmanager
