@@ -9,7 +9,7 @@ import psutil
 
 from tests.faults import checks
 from tests.faults.ground import Ground, Killable
-from tests.faults.killing import family, raylet_below, survivors, victim
+from tests.faults.killing import family, own_raylet, survivors, victim
 from tests.faults.points import SERVERS, Case, Point
 from tests.faults.study_under_test import Outcome, StudyUnderTest
 from tests.faults.watch import Watch, watched
@@ -94,7 +94,7 @@ class CaseRun:
             server = self.ground.servers[point.target]
             _sleep(point, watch)
             return _interrupt(server, point.down_seconds)
-        raylet = raylet_below(psutil.Process(driver.pid)) or self.ground.raylet
+        raylet = self.ground.raylet if self.study.address else own_raylet(driver)
         aimed_at = victim(point.target, point.draw, driver, raylet)
         _sleep(point, watch)
         moment = time.time()

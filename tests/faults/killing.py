@@ -49,6 +49,16 @@ def raylet_below(process: psutil.Process) -> psutil.Process | None:
     return None
 
 
+def own_raylet(driver: "subprocess.Popen[bytes]") -> psutil.Process:
+    """The raylet of the cluster that ``driver`` starts for itself, as soon as there is one."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while (found := raylet_below(psutil.Process(driver.pid))) is None:
+        assert driver.poll() is None, "the command ended before it had a cluster"
+        assert time.monotonic() < end, f"no raylet in {PATIENCE_SECONDS} s"
+        time.sleep(0.005)
+    return found
+
+
 def _wait_for(target: Target, raylet: psutil.Process, driver: "subprocess.Popen[bytes]") -> list[psutil.Process]:
     """The first of them at the end of a stage may be gone already: then the next that comes."""
     end = time.monotonic() + PATIENCE_SECONDS

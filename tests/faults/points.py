@@ -67,15 +67,13 @@ def num_workers(target: Target) -> int:
 def cases_of(target: Target, seed: int, spans: Sequence[Span]) -> Iterator[Case]:
     """``target`` killed at the end of every stage and inside every stage; ``spans`` are an undisturbed study's.
 
-    Each kill has a study of its own, but those after which a study goes on from where it was: one study has all that
-    come at the end of a stage, another all inside.
+    One study has all the kills that come at the end of a stage, another all inside: it goes on after each.
     """
-    draw, goes_on = random.Random(f"{seed} {target}"), target in ("driver", "postgres", "s3")
+    draw = random.Random(f"{seed} {target}")
     for inside in (False, True):
         points = [_draw_point(draw, target, stage.name, spans, inside=inside) for stage in STAGES]
-        for together in [points] if goes_on else [[point] for point in points]:
-            on_servers = target in SERVERS or (target in ("driver", "trial") and inside)
-            yield Case(num_workers(target), on_servers, _in_order(together, spans))
+        on_servers = target in SERVERS or (target in ("driver", "trial") and inside)
+        yield Case(num_workers(target), on_servers, _in_order(points, spans))
 
 
 def _in_order(points: Sequence[Point], spans: Sequence[Span]) -> tuple[Point, ...]:

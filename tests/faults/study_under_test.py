@@ -29,6 +29,7 @@ SETTINGS: dict[str, Any] = {
     },
     "controls": {"ce": {"name": "cross_entropy"}},
     "budget": {"max_trials": 2},
+    "retry": {"crashes": 5},  # all kills may hit one trial
 }
 
 

@@ -22,11 +22,11 @@ def test_every_target_is_killed_at_the_end_of_every_stage_and_inside_it() -> Non
     assert len(planned) == len(found) == 70
 
 
-def test_a_process_has_a_study_of_its_own_and_workers_a_group() -> None:
+def test_a_study_has_kills_of_one_kind_and_workers_a_group() -> None:
     for case in plan(0):
         targets = {point.target for point in case.points}
         assert len(targets) == 1
-        assert len(case.points) == (1 if targets <= {"raylet", "trial", "worker", "mlflow"} else 5)
+        assert len(case.points) == len(STAGES)
         assert case.workers == (2 if targets == {"worker"} else 1)
         assert case.on_servers or not targets & set(SERVERS)
 
