@@ -1,11 +1,16 @@
 """What all specs share: frozen, complete, strict about types and keys."""
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict
 from pydantic_core import PydanticCustomError
 
 
 class Spec(BaseModel):
     """A part of a study file. Unknown keys, strings for numbers, numbers for flags and infinities are errors."""
+
+    described_by: ClassVar[str] = "`neuroiou-study schema`"
+    """What tells a person which keys there are; a document of another kind names its own."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True

@@ -22,7 +22,7 @@ def load_document(path: Path | str, overrides: Sequence[str], kind: type[Kind]) 
 
     Raises SpecError if the file cannot be read, or a key or value is wrong.
     """
-    document = read_document(Path(path))
+    document = read_document(Path(path), kind)
     for override in overrides:
         _override(document, override)
     try:
@@ -32,8 +32,8 @@ def load_document(path: Path | str, overrides: Sequence[str], kind: type[Kind]) 
         raise SpecError("\n".join(f"{path}: {line}" for line in lines)) from error
 
 
-def read_document(path: Path) -> dict[str, Any]:
-    """The mapping in the YAML file at ``path``. Raises SpecError if there is none."""
+def read_document(path: Path, kind: type[Spec] = Spec) -> dict[str, Any]:
+    """The mapping in the YAML file at ``path``, which is to be a ``kind``. Raises SpecError if there is none."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -45,7 +45,7 @@ def read_document(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise SpecError(f"{path}: {' '.join(str(error).split())}: must be YAML in UTF-8: correct that place") from error
     if not isinstance(document, dict):
-        raise SpecError(f"{path}: {type(document).__name__}: must be a mapping of keys: see search_spaces/")
+        raise SpecError(f"{path}: {type(document).__name__}: must be a mapping of keys: see {kind.described_by}")
     return document
 
 

@@ -7,22 +7,23 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from neuroiou_study.spec.base import Spec
 from neuroiou_study.spec.parse import printable
 
-_REMEDY = "change it (`neuroiou-study schema` describes it)"
 MAX_LINES = 20
 """Mistakes that are explained at a time; *assumed*: some are slow to explain, and nobody reads so many."""
 
 
-def explain(error: ValidationError, document: Any, spec: type[BaseModel]) -> list[str]:
+def explain(error: ValidationError, document: Any, spec: type[Spec]) -> list[str]:
     """A line for each of the first mistakes in ``document``, which is not a ``spec``."""
     details = error.errors(include_url=False)
     more = [f"{len(details) - MAX_LINES} more mistakes: correct these first"] if len(details) > MAX_LINES else []
     return [_line(detail, document, spec) for detail in details[:MAX_LINES]] + more
 
 
-def rule(detail: ErrorDetails) -> str:
-    """*rule: remedy* of one mistake."""
+def rule(detail: ErrorDetails, spec: type[Spec] = Spec) -> str:
+    """*rule: remedy* of one mistake in a ``spec``."""
+    remedy = f"change it ({spec.described_by} describes it)"
     message = detail["msg"][:1].lower() + detail["msg"][1:]
     match detail["type"]:
         case "broken":
@@ -30,39 +31,39 @@ def rule(detail: ErrorDetails) -> str:
         case "union_tag_invalid":
             return f"must be one of {detail['ctx']['expected_tags']}: choose one"
         case "model_type" | "model_attributes_type" | "dict_type":
-            return f"must be a mapping of keys: {_REMEDY}"
+            return f"must be a mapping of keys: {remedy}"
         case _:
-            return f"{message}: {_REMEDY}"
+            return f"{message}: {remedy}"
 
 
-def unknown_key(path: Sequence[str], spec: type[BaseModel]) -> str:
+def unknown_key(path: Sequence[str], spec: type[Spec]) -> str:
     """*rule: remedy* for a ``path`` that names no field of ``spec``."""
     nearest = _nearest(path, [spec])
     if not nearest:
-        return "unknown key: remove it (`neuroiou-study schema` lists the keys)"
+        return f"unknown key: remove it ({spec.described_by} lists the keys)"
     if nearest == list(path):
         return f"unknown key: it belongs to another {'.'.join([*path[:-1], 'name'])}: remove it"
     return f"unknown key: did you mean {'.'.join(nearest)}?"
 
 
-def _line(detail: ErrorDetails, document: Any, spec: type[BaseModel]) -> str:
+def _line(detail: ErrorDetails, document: Any, spec: type[Spec]) -> str:
     path, value = _path(detail["loc"], document), detail["input"]
     match detail["type"]:
         case "extra_forbidden":
             return f"{'.'.join(path)}: {unknown_key(path, spec)}"
         case "missing":
-            return _missing([*path, printable(detail["loc"][-1])])
+            return _missing([*path, printable(detail["loc"][-1])], spec)
         case "union_tag_not_found":
-            return _missing([*path, "name"])
+            return _missing([*path, "name"], spec)
         case "union_tag_invalid":
             path, value = [*path, "name"], detail["ctx"]["tag"]
         case "broken":
             path, value = [*path, *detail["ctx"]["at"]], detail["ctx"]["value"]
-    return f"{'.'.join(path)}: {_shortened(value)}: {rule(detail)}"
+    return f"{'.'.join(path)}: {_shortened(value)}: {rule(detail, spec)}"
 
 
-def _missing(path: list[str]) -> str:
-    return f"{'.'.join(path)}: missing: this key is required: add it (`neuroiou-study schema` describes it)"
+def _missing(path: list[str], spec: type[Spec]) -> str:
+    return f"{'.'.join(path)}: missing: this key is required: add it ({spec.described_by} describes it)"
 
 
 def _shortened(value: object) -> str:

@@ -212,7 +212,7 @@ def test_letters_of_all_languages_are_read(write_study: WriteStudy) -> None:
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, kind: str) -> None:
     path = tmp_path / "study.yaml"
     path.write_text(text)
-    assert mistake(path) == f"{kind}: must be a mapping of keys: see search_spaces/"
+    assert mistake(path) == f"{kind}: must be a mapping of keys: see `neuroiou-study schema`"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
