@@ -8,14 +8,13 @@ Usage, in any training loop::
     loss_fn(logits, labels).backward()
 """
 
-import json
 from pathlib import Path
 
 from torch import Tensor
 
 from neuroiou_study.core.counts import loss_type
 from neuroiou_study.core.reduction import RowLoss
-from neuroiou_study.core.settings_file import read_settings, shortened
+from neuroiou_study.core.settings_file import read_settings, shortened, write_settings
 from neuroiou_study.core.surrogate import Surrogate
 
 LOSS_FILE = "loss.json"
@@ -47,7 +46,7 @@ class NeuroIoULoss(RowLoss):
         """Write the surrogate's two files and ``loss.json`` into ``folder``, which must exist."""
         self.surrogate.save(folder)
         settings = {"aggregate": self.aggregate, "ignore_index": self.ignore_index}
-        (Path(folder) / LOSS_FILE).write_text(json.dumps(settings, indent=2) + "\n")
+        write_settings(Path(folder) / LOSS_FILE, settings)
 
     @classmethod
     def load(cls, folder: Path | str, *, ignore_index: int | None = None) -> "NeuroIoULoss":

@@ -7,7 +7,6 @@ Usage::
 """
 
 import itertools
-import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neuroiou_study.core.features import Inputs
-from neuroiou_study.core.settings_file import read_settings, require_types, shortened
+from neuroiou_study.core.settings_file import read_settings, require_types, shortened, write_settings
 
 Activation = Literal["softplus", "relu", "tanh", "silu"]
 FORMAT_VERSION = 2
@@ -155,7 +154,7 @@ class Surrogate(nn.Module):
         folder = Path(folder)
         save_file({name: value.contiguous() for name, value in self.state_dict().items()}, folder / WEIGHTS_FILE)
         document = {"format": FORMAT_VERSION, **asdict(self.config)}
-        (folder / CONFIG_FILE).write_text(json.dumps(document, indent=2) + "\n")
+        write_settings(folder / CONFIG_FILE, document, [folder / WEIGHTS_FILE])
 
     @classmethod
     def load(cls, folder: Path | str) -> "Surrogate":
@@ -164,11 +163,11 @@ class Surrogate(nn.Module):
         Raises FileNotFoundError if a file is missing, and ValueError if the two do not fit each other or the weights
         are no surrogate's. Nothing in the files is run, and no more is allocated than they hold.
         """
-        folder = Path(folder)
-        config = _read_config(folder / CONFIG_FILE)
-        path = folder / WEIGHTS_FILE
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: not there: must hold a surrogate's weights: export the surrogate again")
+        settings, path = Path(folder) / CONFIG_FILE, Path(folder) / WEIGHTS_FILE
+        for each in (settings, path):
+            if not each.is_file():
+                raise FileNotFoundError(f"{each}: not there: must hold a part of a surrogate: export it again")
+        config = _read_config(settings, path)
         try:
             return cls._with_weights(config, load_file(path))
         except (*_DAMAGED, RuntimeError) as error:
@@ -193,9 +192,9 @@ _DAMAGED = (SafetensorError, OSError, ValueError, TypeError, LookupError, Attrib
 """What safetensors raises for a file that is none. *Measured* with 20 000 garbled files: SafetensorError alone."""
 
 
-def _read_config(path: Path) -> SurrogateConfig:
+def _read_config(path: Path, weights: Path) -> SurrogateConfig:
     try:
-        document = read_settings(path)
+        document = read_settings(path, [weights])
         if document.pop("format") != FORMAT_VERSION:
             raise ValueError(f"format must be {FORMAT_VERSION}")
         inputs, example = document.pop("inputs"), SurrogateConfig()

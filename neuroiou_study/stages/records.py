@@ -7,6 +7,7 @@ from typing import Literal, TypeVar, get_args
 
 from pydantic import ConfigDict, ValidationError
 
+from neuroiou_study.core.settings_file import sealed, unsealed
 from neuroiou_study.spec import Scalar, StudySpec, TrialSpec
 from neuroiou_study.spec.base import Spec
 from neuroiou_study.spec.extension import require_extension
@@ -98,7 +99,7 @@ class StudyRecords:
 
     def write(self, record: TrialRecord) -> None:
         """Record ``record``; a record of the same trial is replaced."""
-        self.store.write_json(self._name(record.assignment), record.model_dump(mode="json"))
+        self.store.write_json(self._name(record.assignment), sealed(record.model_dump(mode="json")))
 
     def find(self, assignment: Assignment) -> TrialRecord | None:
         """The record of a trial, or None while it has not ended. Raises RuntimeError if it is damaged."""
@@ -114,7 +115,7 @@ class StudyRecords:
 
     def hand_out(self, assignment: Assignment) -> None:
         """Note that a trial of the search begins, so that a restart on any machine goes on with the same."""
-        self.store.write_json(f"{self.folder}/begun/{assignment.name}.json", assignment.model_dump(mode="json"))
+        self.store.write_json(f"{self.folder}/begun/{assignment.name}.json", sealed(assignment.model_dump(mode="json")))
 
     def handed_out(self) -> list[Assignment]:
         """Every trial of the search that has begun, ended or not."""
@@ -132,16 +133,23 @@ class StudyRecords:
     def _document(self, kind: type[Kind], name: str) -> Kind | None:
         document = self.store.read_json(name)
         try:
-            return None if document is None else kind.model_validate(document)
-        except ValidationError as error:
-            detail, where = error.errors()[0], f"{self.store.address}/{name}"
-            at = ".".join(map(str, detail["loc"])) or "document"
+            whole = unsealed(document) if isinstance(document, dict) else document
+            return None if whole is None else kind.model_validate(whole)
+        except ValueError as error:
             rule = f"damaged: remove it and run again, and {kind.__name__} is made anew"
-            raise RuntimeError(f"{where}: {at}: {detail['msg']}: {rule}") from error
+            raise RuntimeError(f"{self.store.address}/{name}: {_what(error)}: {rule}") from error
 
     def _name(self, assignment: Assignment) -> str:
         folder = self._trials if assignment.fresh_seed is None else self._confirmations
         return f"{folder}/{assignment.name}.json"
+
+
+def _what(error: ValueError) -> str:
+    """Where and what the first mistake of a document is."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    detail = error.errors()[0]
+    return f"{'.'.join(map(str, detail['loc'])) or 'document'}: {detail['msg']}"
 
 
 def study_folder(study: StudySpec) -> str:
