@@ -14,7 +14,7 @@ from torch import Tensor
 
 from neuroiou_study.core.counts import loss_type
 from neuroiou_study.core.reduction import RowLoss
-from neuroiou_study.core.settings_file import read_settings, shortened, write_settings
+from neuroiou_study.core.settings_file import read_settings, shortened, unsealed, write_settings
 from neuroiou_study.core.surrogate import Surrogate
 
 LOSS_FILE = "loss.json"
@@ -67,6 +67,7 @@ def _read_loss(path: Path) -> tuple[str, int]:
             raise ValueError(f"aggregate: {shortened(aggregate)}: one of image, batch")
         if type(ignore_index) is not int or not -(1 << 31) <= ignore_index < 1 << 31:
             raise ValueError(f"ignore_index: {shortened(ignore_index)}: a label, of 32 bits")
+        unsealed(saved)
     except (ValueError, KeyError) as error:
         raise ValueError(f"{path}: {error}: must hold a loss's settings: export the loss again") from error
     return aggregate, ignore_index

@@ -34,15 +34,12 @@ def _digest(document: dict[str, Any], files: Iterable[Path]) -> str:
 
 
 def write_settings(path: Path, document: dict[str, Any], files: Iterable[Path] = ()) -> None:
-    """Write ``document`` for :func:`read_settings`, which notices if it or one of ``files`` is changed."""
+    """Write ``document``, sealed together with ``files``, for :func:`read_settings` and :func:`unsealed`."""
     path.write_text(json.dumps(sealed(document, files), indent=2) + "\n")
 
 
-def read_settings(path: Path, files: Iterable[Path] = ()) -> dict[str, Any]:
-    """The JSON object in the file ``path``. Raises FileNotFoundError if there is none, ValueError if it is another.
-
-    ValueError too if it or one of ``files`` is not as it was written.
-    """
+def read_settings(path: Path) -> dict[str, Any]:
+    """The JSON object in the file ``path``. Raises FileNotFoundError if there is none, ValueError if it is another."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: not there: must be a file of settings: export it again")
     if path.stat().st_size > MAX_BYTES:
@@ -53,7 +50,7 @@ def read_settings(path: Path, files: Iterable[Path] = ()) -> dict[str, Any]:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(document, dict):
         raise ValueError(f"a {type(document).__name__}, not an object")
-    return unsealed(document, files)
+    return document
 
 
 def require_types(document: dict[str, Any], example: object) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from neuroiou_study.core.features import Inputs
-from neuroiou_study.core.settings_file import read_settings, require_types, shortened, write_settings
+from neuroiou_study.core.settings_file import SEAL, read_settings, require_types, shortened, unsealed, write_settings
 
 Activation = Literal["softplus", "relu", "tanh", "silu"]
 FORMAT_VERSION = 2
@@ -167,9 +167,11 @@ class Surrogate(nn.Module):
         for each in (settings, path):
             if not each.is_file():
                 raise FileNotFoundError(f"{each}: not there: must hold a part of a surrogate: export it again")
-        config = _read_config(settings, path)
+        config = _read_config(settings)
         try:
-            return cls._with_weights(config, load_file(path))
+            surrogate = cls._with_weights(config, load_file(path))
+            unsealed(read_settings(settings), [path])
+            return surrogate
         except (*_DAMAGED, RuntimeError) as error:
             rule = f"must hold the weights that {CONFIG_FILE} describes"
             raise ValueError(f"{path}: {error}: {rule}: export the surrogate again") from error
@@ -192,9 +194,10 @@ _DAMAGED = (SafetensorError, OSError, ValueError, TypeError, LookupError, Attrib
 """What safetensors raises for a file that is none. *Measured* with 20 000 garbled files: SafetensorError alone."""
 
 
-def _read_config(path: Path, weights: Path) -> SurrogateConfig:
+def _read_config(path: Path) -> SurrogateConfig:
     try:
-        document = read_settings(path, [weights])
+        document = read_settings(path)
+        document.pop(SEAL, None)
         if document.pop("format") != FORMAT_VERSION:
             raise ValueError(f"format must be {FORMAT_VERSION}")
         inputs, example = document.pop("inputs"), SurrogateConfig()
