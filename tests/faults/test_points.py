@@ -26,7 +26,7 @@ def test_a_study_has_kills_of_one_kind_and_workers_a_group() -> None:
     for case in plan(0):
         targets = {point.target for point in case.points}
         assert len(targets) == 1
-        assert len(case.points) == len(STAGES)
+        assert len(case.points) == (1 if targets == {"mlflow"} else len(STAGES))
         assert case.workers == (2 if targets == {"worker"} else 1)
         assert case.on_servers or not targets & set(SERVERS)
 
