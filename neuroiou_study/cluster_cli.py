@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from neuroiou_study.cluster.render import Kind, Provider
-from neuroiou_study.terminal import at_the_door, out
+from neuroiou_study.terminal import WRONG_INPUT, at_the_door, err, out
 
 app = typer.Typer(help="Make and check the files that start a cluster.", no_args_is_help=True)
 DEFAULT_TOKEN = Path("~/.ray/auth_token")
@@ -35,6 +35,24 @@ def render(
         return
     at_the_door(lambda: to.write_text(text, encoding="utf-8"))
     out.print(f"{to}: written; its first lines say what to do with it", soft_wrap=True)
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Cluster files, and providers' own.")],
+) -> None:
+    """Name every mistake in files that start a cluster, before a machine is rented. Needs no network."""
+    from neuroiou_study.cluster.check import check as problems
+
+    found = {file: problems(file) for file in files}
+    for file, each in found.items():
+        for problem in each:
+            shown = f"note: {problem.text}" if problem.is_note else problem.text
+            err.print(shown, style=None if problem.is_note else "red", soft_wrap=True, markup=False, highlight=False)
+        if all(problem.is_note for problem in each):
+            out.print(f"{file}: right", soft_wrap=True)
+    if not all(problem.is_note for each in found.values() for problem in each):
+        raise typer.Exit(WRONG_INPUT)
 
 
 @app.command()

@@ -33,14 +33,15 @@ def _provider(gcp: GcpSpec) -> Block:
     comment = (
         "Machines are ended, not stopped. Ray makes a key of its own, ~/.ssh/ray-autoscaler_gcp_…, and hands it on."
     )
-    return Block(comment, {"provider": {**where, "cache_stopped_nodes": False}, "auth": auth})
+    provider = {**where, "cache_stopped_nodes": False, "use_internal_ips": gcp.internal_ips}
+    return Block(comment, {"provider": provider, "auth": auth})
 
 
 def _types(spec: ClusterSpec, gcp: GcpSpec) -> Block:
     comment = (
         "The head runs no work and is never taken away. Workers begin at none. The higher priority is asked for first:"
         " spot machines, the smaller before the larger, then those at the full price. Google encrypts all disks; the"
-        " machines boot only what is signed, and have a service account of their own."
+        " machines are shielded (what they boot is measured), and have a service account of their own."
     )
     head_type = {
         "min_workers": 0,
@@ -70,13 +71,14 @@ def _worker(spec: ClusterSpec, gcp: GcpSpec, workers: GcpWorkersSpec, market: st
 def _machine(spec: ClusterSpec, gcp: GcpSpec, instance: str) -> dict[str, Any]:
     image = {"sourceImage": gcp.source_image, "diskSizeGb": gcp.disk_gb}
     subnet = {"subnetwork": f"regions/{gcp.region}/subnetworks/{gcp.subnet}"} if gcp.subnet else {}
-    interface = {"network": f"global/networks/{gcp.network}", **subnet}
+    outside = {} if gcp.internal_ips else {"accessConfigs": [{"name": "External NAT", "type": "ONE_TO_ONE_NAT"}]}
+    shielded = {"enableSecureBoot": gcp.secure_boot, "enableVtpm": True, "enableIntegrityMonitoring": True}
     return {
         "machineType": instance,
         "disks": [{"boot": True, "autoDelete": True, "type": "PERSISTENT", "initializeParams": image}],
-        "networkInterfaces": [{**interface, "accessConfigs": [{"name": "External NAT", "type": "ONE_TO_ONE_NAT"}]}],
+        "networkInterfaces": [{"network": f"global/networks/{gcp.network}", **subnet, **outside}],
         "serviceAccounts": [{"email": gcp.service_account, "scopes": _SCOPES}],
-        "shieldedInstanceConfig": {"enableSecureBoot": False, "enableVtpm": True, "enableIntegrityMonitoring": True},
+        "shieldedInstanceConfig": shielded,
         "labels": {"cluster": spec.name, **spec.tags},
     }
 

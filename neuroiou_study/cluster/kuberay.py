@@ -3,6 +3,7 @@
 from typing import Any
 
 from neuroiou_study.cluster.blocks import Block, document
+from neuroiou_study.cluster.launcher import priority
 from neuroiou_study.cluster.start import environment, growth
 from neuroiou_study.spec.cluster import ClusterSpec, KubeSpec, KubeWorkersSpec
 
@@ -18,8 +19,8 @@ file by `neuroiou-study cluster render`: change that one. `entrypoint` names the
   kubectl logs -f -l job-name={name}-study
   kubectl delete -f kuberay-rayjob.yaml
 
-What is in the store stays: applied again under another metadata.name, the study goes on where it was. No secret is in
-this file."""
+What is in the store stays: applied again under another metadata.name, the study goes on where it was. KubeRay 1.7 or
+later. No secret is in this file."""
 _CLUSTER = """A cluster on Kubernetes that stays, without workers while nobody asks for any. Made of a cluster file by
 `neuroiou-study cluster render`: change that one.
 
@@ -32,7 +33,10 @@ _CLUSTER = """A cluster on Kubernetes that stays, without workers while nobody a
     -- python jobs/run_study.py search_spaces/quickstart.yaml
   kubectl delete -f kuberay-cluster.yaml
 
-No secret is in this file; the operator makes the token."""
+KubeRay 1.7 or later. No secret is in this file; the operator makes the token."""
+
+
+_NO_PRIVILEGES = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
 def render_cluster(spec: ClusterSpec, kube: KubeSpec) -> str:
@@ -50,11 +54,11 @@ def render_job(spec: ClusterSpec, kube: KubeSpec) -> str:
     """A RayJob with a cluster of its own."""
     job = {
         "entrypoint": f"neuroiou-study run {IN_IMAGE}/search_spaces/quickstart.yaml",
-        # SIGTERM, then time to leave everything resumable.
         "runtimeEnvYAML": 'env_vars: {RAY_JOB_STOP_WAIT_TIME_S: "20"}\n',
         "submissionMode": "K8sJobMode",
         "shutdownAfterJobFinishes": True,
         "ttlSecondsAfterFinished": 600,
+        "preRunningDeadlineSeconds": 3600,
         "activeDeadlineSeconds": 7 * 24 * 3600,
         "backoffLimit": 0,
         "submitterConfig": {"backoffLimit": 2},
@@ -65,15 +69,19 @@ def render_job(spec: ClusterSpec, kube: KubeSpec) -> str:
         _JOB.format(name=spec.name),
         [
             Block("", {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": metadata}),
-            Block(f"Ends ten minutes after its study, and after a week at the latest. {_CLUSTER_WHY}", {"spec": job}),
+            Block(f"{_JOB_WHY} {_CLUSTER_WHY}", {"spec": job}),
         ],
     )
 
 
+_JOB_WHY = (
+    "Ends ten minutes after its study, after a week at the latest, and after an hour if it cannot even begin. SIGTERM"
+    " leaves the study 20 seconds to keep what it has done."
+)
 _CLUSTER_WHY = (
-    "The head runs no work. Workers begin at none; those on spot nodes are named first. Requests without the token are"
-    " refused: the dashboard's port is open to the pods of the Kubernetes cluster, as the operator needs it. Pods are not"
-    " root and gain no privileges."
+    "The head runs no work. Workers begin at none; the higher priority is asked for first: those on spot nodes."
+    " Requests without the token are refused: the dashboard's port is open to the pods of the Kubernetes cluster, as"
+    " the operator needs it. Pods are not root and gain no privileges."
 )
 
 
@@ -89,7 +97,11 @@ def _cluster(spec: ClusterSpec, kube: KubeSpec) -> dict[str, Any]:
         "rayVersion": RAY_VERSION,
         "authOptions": {"mode": "token"},
         "enableInTreeAutoscaling": True,
-        "autoscalerOptions": {"version": "v2", "idleTimeoutSeconds": spec.idle_minutes * 60},
+        "autoscalerOptions": {
+            "version": "v2",
+            "idleTimeoutSeconds": spec.idle_minutes * 60,
+            "securityContext": dict(_NO_PRIVILEGES),
+        },
         "headGroupSpec": {
             # The operator and the submitting pod reach the dashboard through a service: not on loopback.
             "rayStartParams": {"num-cpus": "0", "num-gpus": "0", "dashboard-host": "0.0.0.0"},  # noqa: S104
@@ -104,10 +116,27 @@ def _group(spec: ClusterSpec, kube: KubeSpec, workers: KubeWorkersSpec, grown: s
     pod = _pod(spec, kube, "ray-worker", image, grown, workers.cpus, workers.memory_gb, workers.gpus)
     if workers.spot:
         pod["nodeSelector"] = dict(kube.spot_selector)
-    if workers.gpus:
-        pod["tolerations"] = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
-    size = {"groupName": workers.name, "replicas": 0, "minReplicas": 0, "maxReplicas": workers.most}
-    return {**size, "rayStartParams": {}, "template": {"spec": pod}}
+    pod["tolerations"] = _borne(kube, workers)
+    return {
+        "groupName": workers.name,
+        "replicas": 0,
+        "minReplicas": 0,
+        "maxReplicas": workers.most,
+        "priority": priority(workers, workers.spot),
+        "labels": {"market": "spot" if workers.spot else "on-demand", "size": workers.name},
+        "rayStartParams": {},
+        "template": {"spec": pod},
+    }
+
+
+def _borne(kube: KubeSpec, workers: KubeWorkersSpec) -> list[dict[str, str]]:
+    """Taints of the nodes that are meant: those with GPUs, those of the spot market."""
+    gpu = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
+    spot = [
+        {"key": key, "operator": "Equal", "value": value, "effect": "NoSchedule"}
+        for key, value in kube.spot_selector.items()
+    ]
+    return [*([gpu] if workers.gpus else []), *(spot if workers.spot else [])]
 
 
 def _pod(
@@ -122,7 +151,7 @@ def _pod(
         "env": [{"name": key, "value": value} for key, value in variables.items()],
         "envFrom": [{"secretRef": {"name": kube.secret}}],
         "resources": {"limits": has, "requests": dict(has)},
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "securityContext": dict(_NO_PRIVILEGES),
         "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}],  # noqa: S108
     }
     account = {"serviceAccountName": kube.service_account} if kube.service_account else {}

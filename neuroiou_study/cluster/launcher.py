@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from neuroiou_study.cluster.blocks import Block
 from neuroiou_study.cluster.start import TOKEN
-from neuroiou_study.spec.cluster import ClusterSpec, RentedWorkersSpec
+from neuroiou_study.spec.cluster import ClusterSpec, RentedWorkersSpec, WorkersSpec
 
 MOST_PRIORITY = 100
 Size = TypeVar("Size", bound=RentedWorkersSpec)
@@ -57,7 +57,7 @@ def node_type(
     return {
         "min_workers": 0,
         "max_workers": workers.spot if market == "spot" else workers.on_demand,
-        "priority": _priority(workers, market),
+        "priority": priority(workers, market == "spot"),
         "resources": {"CPU": workers.cpus, **({"GPU": workers.gpus} if workers.gpus else {})},
         "labels": {"market": market, "size": workers.name},
         **own_image,
@@ -65,15 +65,20 @@ def node_type(
     }
 
 
-def _priority(workers: RentedWorkersSpec, market: str) -> int:
+def priority(workers: WorkersSpec, spot: bool) -> int:
     """Any spot machine before any at the full price; of either, the one with fewer GPUs."""
-    return (MOST_PRIORITY if market == "spot" else 0) + MOST_PRIORITY - 1 - min(workers.gpus, MOST_PRIORITY - 1)
+    return (MOST_PRIORITY if spot else 0) + MOST_PRIORITY - 1 - min(workers.gpus, MOST_PRIORITY - 1)
 
 
 def types_of(workers: Sequence[Size]) -> list[tuple[Size, str]]:
     """Every size on every market on which there may be some."""
     counts = [(each, {"spot": each.spot, "on-demand": each.on_demand}) for each in workers]
     return [(each, market) for each, markets in counts for market, number in markets.items() if number]
+
+
+_PRIVATE = f"chmod 600 {TOKEN}"
+_TO_OWNER = f"[ -O {TOKEN} ] || sudo chown $(id -u) {TOKEN}; "
+"""In a container the file is the host's, whose user may have another number."""
 
 
 def node_setup(spec: ClusterSpec, start: Block) -> list[Block]:
@@ -89,6 +94,6 @@ def node_setup(spec: ClusterSpec, start: Block) -> list[Block]:
     }
     setup = Block(
         "Nothing is installed on a node: it is all in its image. Said, because Ray would install a nightly build.",
-        {"setup_commands": [f"chmod 600 {TOKEN}"], **nothing},
+        {"setup_commands": [_TO_OWNER + _PRIVATE if spec.docker else _PRIVATE], **nothing},
     )
     return [token, setup, start]

@@ -1,7 +1,8 @@
 """What a cluster file may say: the machines on which studies run, for each kind of provider."""
 
 import re
-from typing import Annotated, Self
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
@@ -14,11 +15,18 @@ Text = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\s'\"\\$`;&|<
 _SECRET = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|ACCESS_KEY|API_KEY|PRIVATE", re.IGNORECASE)
 
 
+def is_pinned(image: str) -> bool:
+    """Does ``image`` name one container image for good?"""
+    tag = image.rpartition("/")[2].partition(":")[2]
+    return "@sha256:" in image or tag.split("-")[0] not in ("", "latest", "nightly")
+
+
+PINNED = "must name one image for good: give it a tag that is not latest, or @sha256:…"
+
+
 def _require_pinned(image: str) -> str:
-    name = image.rpartition("/")[2]
-    tag = name.partition(":")[2]
-    if "@sha256:" not in image and tag in ("", "latest", "nightly"):
-        raise broken(image, "must name one image for good: give it a tag that is not latest, or @sha256:…")
+    if not is_pinned(image):
+        raise broken(image, PINNED)
     return image
 
 
@@ -58,6 +66,20 @@ class RentedWorkersSpec(WorkersSpec):
         return self
 
 
+def _require_names(workers: Sequence[WorkersSpec]) -> Sequence[WorkersSpec]:
+    names = [each.name for each in workers]
+    double = next((name for name in names if names.count(name) > 1), None)
+    if double is not None:
+        raise broken(double, "two sizes of workers have this name: rename one")
+    return workers
+
+
+def _require_zone(zones: Sequence[str], region: str, at: str) -> None:
+    for zone in zones:
+        if not zone.startswith(region):
+            raise broken(zone, f"must be a zone of {region}: correct either", (at,))
+
+
 class AwsSpec(Spec):
     """Machines of Amazon EC2. What must exist before is in `cluster/prerequisites.md`."""
 
@@ -85,6 +107,13 @@ class AwsSpec(Spec):
     disk_gb: int = Field(200, ge=20)
     workers: list[RentedWorkersSpec] = Field(min_length=1)
 
+    _names = field_validator("workers")(_require_names)
+
+    @model_validator(mode="after")
+    def _near(self) -> Self:
+        _require_zone(self.zones, self.region, "zones")
+        return self
+
 
 class GcpSpec(Spec):
     """Machines of Google Compute Engine."""
@@ -97,10 +126,30 @@ class GcpSpec(Spec):
     service_account: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.gserviceaccount\.com$")]
     ssh_user: Name = "ubuntu"
     head_instance: Text = "n2-standard-4"
-    network: Text = "default"
+    network: Text
+    """A network of your own, whose firewall lets in nobody from the world: Google's `default` one lets in ssh."""
     subnet: Text | None = None
+    """For a network whose subnets are not made by Google."""
+    internal_ips: bool = False
+    """Reach the nodes by their private addresses, from inside the network or by a VPN; they have no other then."""
+    secure_boot: bool = False
+    """Boot only what is signed; NVIDIA's driver in the image must be, too."""
     disk_gb: int = Field(200, ge=20)
     workers: list["GcpWorkersSpec"] = Field(min_length=1)
+
+    _names = field_validator("workers")(_require_names)
+
+    @field_validator("network")
+    @classmethod
+    def _own_network(cls, network: str) -> str:
+        if network == "default":
+            raise broken(network, "lets in ssh from the world: make a network of your own and name it")
+        return network
+
+    @model_validator(mode="after")
+    def _near(self) -> Self:
+        _require_zone([self.zone], self.region, "zone")
+        return self
 
 
 class GcpWorkersSpec(RentedWorkersSpec):
@@ -118,6 +167,7 @@ class OnPremSpec(Spec):
     workers: list[Text] = Field(min_length=1)
     """Addresses of the workers."""
     ssh_user: Name
+    """Of all machines; with containers, a user with number 1000, as the one inside them has."""
     ssh_private_key: Text
     cpus: int | None = Field(None, ge=1)
     """Processor cores that a worker lends; None for all that it has."""
@@ -150,14 +200,18 @@ class KubeSpec(Spec):
     """A Kubernetes secret whose keys become environment variables: keys of the store, of the tracking server."""
     service_account: Name | None = None
     spot_selector: dict[str, str] = {"cloud.google.com/gke-spot": "true"}  # noqa: RUF012
-    """Labels of spot nodes: GKE's here; Karpenter's is karpenter.sh/capacity-type: spot."""
+    """Labels of spot nodes, and taints that are borne: GKE's here; Karpenter's is karpenter.sh/capacity-type: spot."""
     head_cpus: int = Field(2, ge=1)
     head_memory_gb: int = Field(8, ge=2)
     workers: list[KubeWorkersSpec] = Field(min_length=1)
 
+    _names = field_validator("workers")(_require_names)
+
 
 class ClusterSpec(Spec):
     """The machines on which studies run; `neuroiou-study cluster render` makes a provider's own file of it."""
+
+    described_by: ClassVar[str] = "`neuroiou-study schema cluster`"
 
     name: Name = "neuroiou"
     """The provider marks its machines with it: two clusters of one name and region would be one."""

@@ -1,0 +1,48 @@
+"""Is a cluster's file right? Offline, to the depth that Ray, Amazon, Google and KubeRay describe their own files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from neuroiou_study.cluster.checks.everywhere import check_everywhere
+from neuroiou_study.cluster.checks.kuberay import API, check_kuberay
+from neuroiou_study.cluster.checks.launcher import PROVIDERS, check_launcher
+from neuroiou_study.cluster.checks.problem import Problem, mapping, wrong
+from neuroiou_study.spec import SpecError
+from neuroiou_study.spec.cluster import ClusterSpec
+from neuroiou_study.spec.document import read_document
+from neuroiou_study.spec.explain import explain
+
+
+def check(path: Path) -> list[Problem]:
+    """Every mistake in the file at ``path``, *file: where: value: rule: remedy*, and notes; none if it is right.
+
+    The file may be the small cluster file, or what was rendered of it, changed by hand or not.
+    """
+    try:
+        document = read_document(path, ClusterSpec)
+    except SpecError as error:
+        return [Problem(line) for line in str(error).splitlines()]
+    found = dict.fromkeys([*_of_kind(document), *check_everywhere(document)])
+    return [Problem(f"{path}: {each.text}", each.is_note) for each in found]
+
+
+def _of_kind(document: dict[str, Any]) -> Iterator[Problem]:
+    if "apiVersion" in document:
+        yield from check_kuberay(document)
+    elif (kind := mapping(document.get("provider")).get("type")) in PROVIDERS:
+        yield from check_launcher(document)
+    elif "images" in document or "store" in document:
+        yield from _cluster_file(document)
+    else:
+        rule = f"must be {', '.join(PROVIDERS)}, or the file have apiVersion: {API}, or images: see cluster/"
+        yield wrong("provider.type", kind, rule)
+
+
+def _cluster_file(document: dict[str, Any]) -> Iterator[Problem]:
+    try:
+        ClusterSpec.model_validate(document)
+    except ValidationError as error:
+        yield from (Problem(line) for line in explain(error, document, ClusterSpec))
