@@ -11,8 +11,19 @@ import typer
 from rich.progress import Progress, track
 from rich.table import Table
 
-from neuroiou_study import __version__, doctor_cli, reproduce_cli, terminal
-from neuroiou_study.options import AllowCode, AsJson, Backend, BackendName, File, OptunaAt, Set, StoreAt, TrackingUri
+from neuroiou_study import __version__, cluster_cli, doctor_cli, reproduce_cli, terminal
+from neuroiou_study.options import (
+    AllowCode,
+    AsJson,
+    Backend,
+    BackendName,
+    Document,
+    File,
+    OptunaAt,
+    Set,
+    StoreAt,
+    TrackingUri,
+)
 from neuroiou_study.spec import StudySpec, load_study
 from neuroiou_study.terminal import (
     BUSY,
@@ -78,9 +89,13 @@ def data(file: File, overrides: Set = []) -> None:  # noqa: B006
 
 
 @app.command()
-def schema() -> None:
-    """Print the JSON schema of study files, for editors that complete YAML."""
-    sys.stdout.write(json.dumps(StudySpec.model_json_schema(), indent=2) + "\n")
+def schema(kind: Annotated[Document, typer.Argument(help="Of which files.")] = Document.study) -> None:
+    """Print the JSON schema of study files, cluster files or price lists, for editors that complete YAML."""
+    from neuroiou_study.spec.cluster import ClusterSpec
+    from neuroiou_study.spec.prices import PricesSpec
+
+    specs = {Document.study: StudySpec, Document.cluster: ClusterSpec, Document.prices: PricesSpec}
+    sys.stdout.write(json.dumps(specs[kind].model_json_schema(), indent=2) + "\n")
 
 
 @app.command()
@@ -173,6 +188,7 @@ def sync(
 
 
 app.command()(doctor_cli.doctor)
+app.add_typer(cluster_cli.app, name="cluster")
 app.command()(reproduce_cli.reproduce)
 
 

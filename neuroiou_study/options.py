@@ -52,3 +52,11 @@ class Backend(StrEnum):
 
 
 BackendName = Annotated[Backend, typer.Option("--backend", help="`local` runs in this process, without Ray.")]
+
+
+class Document(StrEnum):
+    """The files that a person writes."""
+
+    study = "study"
+    cluster = "cluster"
+    prices = "prices"

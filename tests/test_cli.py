@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 from PIL import Image
 
+from neuroiou_study.spec.parse import parse
 from tests.conftest import REPOSITORY
 from tests.studies import call, made, report, write_study
 
@@ -43,6 +45,23 @@ def test_console_script_is_the_same_program() -> None:
 def test_schema_is_json_with_descriptions() -> None:
     schema = json.loads(call("schema").stdout)
     assert schema["properties"]["search"]["description"]
+
+
+@pytest.mark.parametrize("kind", ["study", "cluster", "prices"])
+def test_the_schema_of_each_kind_of_file_accepts_the_shipped_one(kind: str) -> None:
+    shipped = {"study": "search_spaces/quickstart.yaml", "cluster": "cluster/cluster.yaml"}
+    document = parse((REPOSITORY / shipped.get(kind, "cluster/prices.yaml")).read_text())
+    allows = Draft202012Validator(json.loads(call("schema", kind).stdout))
+    plain = json.loads(json.dumps(document, default=str))  # JSON has no dates
+    assert not list(allows.iter_errors(plain))
+    (mistake,) = allows.iter_errors({**plain, "serach": 1})
+    assert "serach" in mistake.message
+
+
+def test_there_is_no_schema_of_anything_else() -> None:
+    done = call("schema", "bananas")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
 
 
 def test_validate_says_what_it_read(tmp_path: Path) -> None:
