@@ -1,0 +1,1 @@
+"""Clusters of hosts on this machine, and the files that start them."""
