@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers.process import Program, free_ports
+from tests.servers.process import LOOPBACK, Program, free_ports
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,16 @@ class MlflowServer:
 
 
 @contextmanager
-def mlflow_server(backend: str, artifacts: str, environment: Mapping[str, str] | None = None) -> Iterator[MlflowServer]:
-    """A server that answers while the block runs.
+def mlflow_server(
+    backend: str, artifacts: str, environment: Mapping[str, str] | None = None, address: str = LOOPBACK
+) -> Iterator[MlflowServer]:
+    """A server at ``address`` that answers while the block runs.
 
     ``backend`` is a database's URL, ``artifacts`` a folder or ``s3://bucket/…`` (then ``environment`` says how to get
     there; clients need no keys).
     """
     folder = Path(tempfile.mkdtemp(prefix="mlflow-"))
-    server = _make(folder, backend, artifacts, environment or {})
+    server = _make(folder, backend, artifacts, environment or {}, address)
     try:
         server.start()
         yield server
@@ -61,16 +63,17 @@ def mlflow_server(backend: str, artifacts: str, environment: Mapping[str, str] |
         shutil.rmtree(folder)
 
 
-def _make(folder: Path, backend: str, artifacts: str, environment: Mapping[str, str]) -> MlflowServer:
+def _make(folder: Path, backend: str, artifacts: str, environment: Mapping[str, str], address: str) -> MlflowServer:
     (port,) = free_ports(1)
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", address, "--port", str(port)]
     # The URL has a password, which `ps` would show: MLflow reads it from the environment as well.
     own = {
         "MLFLOW_BACKEND_STORE_URI": backend,
         "MLFLOW_ARTIFACTS_DESTINATION": artifacts,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # saves eight processes
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ALLOWED_HOSTS": f"{address}:*",
     }
     if endpoint := environment.get("AWS_ENDPOINT_URL"):
         own["MLFLOW_S3_ENDPOINT_URL"] = endpoint  # it does not look at the other one
-    return MlflowServer(f"http://127.0.0.1:{port}", Program(command, folder / "log", {**environment, **own}))
+    return MlflowServer(f"http://{address}:{port}", Program(command, folder / "log", {**environment, **own}))

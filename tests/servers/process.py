@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 PATIENCE_SECONDS = 120
+LOOPBACK = "127.0.0.1"
 
 
 @dataclass
@@ -94,10 +95,10 @@ def free_ports(number: int) -> list[int]:
     return ports
 
 
-def accepts(port: int) -> bool:
-    """Whether somebody accepts connections on ``port``."""
+def accepts(port: int, address: str = LOOPBACK) -> bool:
+    """Whether somebody accepts connections on ``port`` of ``address``."""
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((address, port)) == 0
 
 
 def _family(head: psutil.Process) -> list[psutil.Process]:

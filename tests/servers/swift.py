@@ -19,7 +19,7 @@ import boto3  # type: ignore[import-untyped]
 from botocore.config import Config  # type: ignore[import-untyped]
 
 from tests.conftest import REPOSITORY
-from tests.servers.process import Program, accepts, free_ports
+from tests.servers.process import LOOPBACK, Program, accepts, free_ports
 from tests.servers.swift_settings import MODULES, REGION, USER, write_settings
 
 
@@ -27,6 +27,7 @@ from tests.servers.swift_settings import MODULES, REGION, USER, write_settings
 class Swift:
     """An S3 server, and the ``environment`` with which a program finds it and may use it."""
 
+    address: str
     endpoint: str
     environment: dict[str, str]
     programs: dict[int, Program]  # by port
@@ -36,7 +37,8 @@ class Swift:
         for program in self.programs.values():
             program.start()
         for port, program in self.programs.items():
-            program.wait_until(lambda port=port: accepts(port))  # type: ignore[misc]
+            address = self.address if self.endpoint.endswith(f":{port}") else LOOPBACK
+            program.wait_until(lambda port=port, address=address: accepts(port, address))  # type: ignore[misc]
 
     def kill(self) -> None:
         """SIGKILL all its processes."""
@@ -66,10 +68,10 @@ def missing_for_swift() -> str | None:
 
 
 @contextmanager
-def swift() -> Iterator[Swift]:
-    """A server that answers and has no buckets, while the block runs."""
+def swift(address: str = LOOPBACK) -> Iterator[Swift]:
+    """A server at ``address`` that answers and has no buckets, while the block runs."""
     folder = Path(tempfile.mkdtemp(prefix="swift-"))
-    server = _make(folder)
+    server = _make(folder, address)
     try:
         server.start()
         yield server
@@ -78,13 +80,13 @@ def swift() -> Iterator[Swift]:
         shutil.rmtree(folder)
 
 
-def _make(folder: Path) -> Swift:
+def _make(folder: Path, address: str) -> Swift:
     secret = secrets.token_hex(16)
     ports = dict(zip(MODULES, free_ports(len(MODULES)), strict=True))
-    write_settings(folder, ports, secret)
-    endpoint = f"http://127.0.0.1:{ports['proxy']}"
+    write_settings(folder, ports, secret, address)
+    endpoint = f"http://{address}:{ports['proxy']}"
     programs = {ports[kind]: _program(folder, kind) for kind in MODULES}
-    return Swift(endpoint, _environment(endpoint, secret), programs)
+    return Swift(address, endpoint, _environment(endpoint, secret), programs)
 
 
 def _program(folder: Path, kind: str) -> Program:

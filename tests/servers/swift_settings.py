@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.servers.process import LOOPBACK
+
 STORAGE = {"account": "swift.account.server", "container": "swift.container.server", "object": "swift.obj.server"}
 MODULES = {**STORAGE, "proxy": "swift.proxy.server"}
 REGION = "us-east-1"
@@ -28,14 +30,17 @@ for kind, port in zip(sys.argv[2::2], sys.argv[3::2]):
 """
 
 
-def write_settings(folder: Path, ports: dict[str, int], secret: str) -> None:
-    """Write everything for servers on ``ports`` that keep their data in ``folder`` and know ``USER`` by ``secret``."""
+def write_settings(folder: Path, ports: dict[str, int], secret: str, address: str) -> None:
+    """Write everything for servers on ``ports`` that keep their data in ``folder`` and know ``USER`` by ``secret``.
+
+    The proxy listens at ``address``, the others at the loopback address.
+    """
     (folder / "disks" / "disk").mkdir(parents=True)
     (folder / "swift.conf").write_text(_SWIFT)
     for kind in STORAGE:
         sections = {"pipeline:main": {"pipeline": f"{kind}-server"}, f"app:{kind}-server": {"use": f"egg:swift#{kind}"}}
         _write(folder, kind, ports, sections)
-    _write(folder, "proxy", ports, _proxy(secret))
+    _write(folder, "proxy", ports, _proxy(secret), address)
     _write_rings(folder, ports)
 
 
@@ -48,9 +53,11 @@ def _proxy(secret: str) -> dict[str, dict[str, str]]:
     return {"pipeline:main": {"pipeline": " ".join([*_PIPELINE, "proxy-server"])}, "app:proxy-server": app, **filters}
 
 
-def _write(folder: Path, kind: str, ports: dict[str, int], sections: dict[str, dict[str, str]]) -> None:
+def _write(
+    folder: Path, kind: str, ports: dict[str, int], sections: dict[str, dict[str, str]], address: str = LOOPBACK
+) -> None:
     default = {
-        "bind_ip": "127.0.0.1",
+        "bind_ip": address,
         "bind_port": str(ports[kind]),
         "user": getpass.getuser(),
         "swift_dir": str(folder),
