@@ -3,7 +3,7 @@
 from typing import Any
 
 from neuroiou_study.cluster.blocks import Block, document
-from neuroiou_study.cluster.launcher import begin, docker, head, node_setup, node_type, types_of
+from neuroiou_study.cluster.launcher import ORDER, begin, docker, head, node_setup, node_type, types_of
 from neuroiou_study.cluster.start import growth, head_commands, worker_commands
 from neuroiou_study.spec.cluster import AwsSpec, ClusterSpec, RentedWorkersSpec
 
@@ -35,9 +35,8 @@ def _provider(aws: AwsSpec) -> Block:
 
 def _types(spec: ClusterSpec, aws: AwsSpec) -> Block:
     comment = (
-        "The head runs no work and is never taken away. Workers begin at none. The higher priority is asked for first:"
-        " spot machines, the smaller before the larger, then those at the full price. All: instance metadata by session"
-        " tokens only (IMDSv2), encrypted disks, a role of their own, no group that is open to the world."
+        f"The head runs no work and is never taken away. Workers begin at none. {ORDER} All: instance metadata by"
+        " session tokens only (IMDSv2), encrypted disks, a role of their own, no group that is open to the world."
     )
     head_type = {
         "min_workers": 0,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from neuroiou_study.cluster.blocks import Block, document
-from neuroiou_study.cluster.launcher import begin, docker, head, node_setup, node_type, types_of
+from neuroiou_study.cluster.launcher import ORDER, begin, docker, head, node_setup, node_type, types_of
 from neuroiou_study.cluster.start import growth, head_commands, worker_commands
 from neuroiou_study.spec.cluster import ClusterSpec, GcpSpec, GcpWorkersSpec
 
@@ -39,8 +39,7 @@ def _provider(gcp: GcpSpec) -> Block:
 
 def _types(spec: ClusterSpec, gcp: GcpSpec) -> Block:
     comment = (
-        "The head runs no work and is never taken away. Workers begin at none. The higher priority is asked for first:"
-        " spot machines, the smaller before the larger, then those at the full price. Google encrypts all disks; the"
+        f"The head runs no work and is never taken away. Workers begin at none. {ORDER} Google encrypts all disks; the"
         " machines are shielded (what they boot is measured), and have a service account of their own."
     )
     head_type = {

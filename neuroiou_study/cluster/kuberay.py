@@ -3,7 +3,7 @@
 from typing import Any
 
 from neuroiou_study.cluster.blocks import Block, document
-from neuroiou_study.cluster.launcher import priority
+from neuroiou_study.cluster.launcher import ORDER, priority
 from neuroiou_study.cluster.start import environment, growth
 from neuroiou_study.spec.cluster import ClusterSpec, KubeSpec, KubeWorkersSpec
 
@@ -79,7 +79,7 @@ _JOB_WHY = (
     " leaves the study 20 seconds to keep what it has done."
 )
 _CLUSTER_WHY = (
-    "The head runs no work. Workers begin at none; the higher priority is asked for first: those on spot nodes."
+    f"The head runs no work. Workers begin at none. {ORDER}"
     " Requests without the token are refused: the dashboard's port is open to the pods of the Kubernetes cluster, as"
     " the operator needs it. Pods are not root and gain no privileges."
 )

@@ -8,6 +8,11 @@ from neuroiou_study.cluster.start import TOKEN
 from neuroiou_study.spec.cluster import ClusterSpec, RentedWorkersSpec, WorkersSpec
 
 MOST_PRIORITY = 100
+ORDER = (
+    "Ray rents the size that is filled best by what is asked for; of sizes that are filled equally, the one of the"
+    " higher priority: spot before the full price, then the one with fewer GPUs."
+)
+"""*measured* with Ray 2.60's own scheduler (`tests/cluster/test_order.py`): a priority decides what is left open."""
 Size = TypeVar("Size", bound=RentedWorkersSpec)
 
 
@@ -66,7 +71,7 @@ def node_type(
 
 
 def priority(workers: WorkersSpec, spot: bool) -> int:
-    """Any spot machine before any at the full price; of either, the one with fewer GPUs."""
+    """The spot market before the full price; of either, the size with fewer GPUs. What that decides is in ORDER."""
     return (MOST_PRIORITY if spot else 0) + MOST_PRIORITY - 1 - min(workers.gpus, MOST_PRIORITY - 1)
 
 

@@ -68,9 +68,8 @@ def _disks(where: str, node_type: dict[str, Any]) -> Iterator[Problem]:
         if mapping(disk).get("boot") is True and not image:
             yield missing(f"{at}.initializeParams.sourceImage", "must be your machine image: name it")
         if isinstance(image, str) and "/family/" in image:
-            yield wrong(
-                f"{at}.initializeParams.sourceImage", image, "a family is another image tomorrow: name one image"
-            )
+            rule = "must be one image: a family's newest is another tomorrow: name it by its own name"
+            yield wrong(f"{at}.initializeParams.sourceImage", image, rule)
         if mapping(disk).get("autoDelete") is not True:
             yield wrong(f"{at}.autoDelete", False, "must be true: a disk that stays is paid for ever")
 

@@ -59,7 +59,9 @@ def _schema(shape: Any) -> dict[str, Any]:
         case "map":
             return {"type": "object", "additionalProperties": _schema(shape.value)}
         case kind:
-            choices = {"enum": list(shape.enum)} if getattr(shape, "enum", None) else {}
+            # A size that is newer than the library is no mistake.
+            is_closed = getattr(shape, "enum", None) and shape.name != "InstanceType"
+            choices = {"enum": list(shape.enum)} if is_closed else {}
             return {"type": _PLAIN[kind], **choices} if kind in _PLAIN else {}
 
 

@@ -12,7 +12,8 @@ TYPES = "available_node_types"
 def node_types(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], bool]]:
     """Place and content of every type of node, and whether it is the head's."""
     for name, content in mapping(document.get(TYPES)).items():
-        yield f"{TYPES}.{name}", mapping(content), name == document.get("head_node_type")
+        if isinstance(content, dict):  # else its schema says so
+            yield f"{TYPES}.{name}", mapping(content), name == document.get("head_node_type")
 
 
 def instance_of(node_type: dict[str, Any]) -> str | None:
