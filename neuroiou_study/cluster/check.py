@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from neuroiou_study.cluster.checks.everywhere import check_everywhere
 from neuroiou_study.cluster.checks.kuberay import API, check_kuberay
 from neuroiou_study.cluster.checks.launcher import PROVIDERS, check_launcher
-from neuroiou_study.cluster.checks.problem import Problem, mapping, wrong
+from neuroiou_study.cluster.checks.problem import Problem, items, mapping, wrong
+from neuroiou_study.cluster.checks.sizes import compared
 from neuroiou_study.spec import SpecError
 from neuroiou_study.spec.cluster import ClusterSpec
 from neuroiou_study.spec.document import read_document
@@ -46,3 +47,7 @@ def _cluster_file(document: dict[str, Any]) -> Iterator[Problem]:
         ClusterSpec.model_validate(document)
     except ValidationError as error:
         yield from (Problem(line) for line in explain(error, document, ClusterSpec))
+        return
+    for provider in ("aws", "gcp"):
+        for number, workers in enumerate(items(mapping(document.get(provider)).get("workers"))):
+            yield from compared(f"{provider}.workers.{number}", ("cpus", "gpus"), workers, workers["instance"])

@@ -12,6 +12,15 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 """Lower-case letters, digits and hyphens: what all providers accept."""
 Text = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\s'\"\\$`;&|<>(){}]+$")]
 """Without blanks, quotes and what a shell would read."""
+OURS = (
+    "PATH",
+    "RAY_AUTH_MODE",
+    "RAY_AUTH_TOKEN_PATH",
+    "NEUROIOU_STORE",
+    "NEUROIOU_GROWTH",
+    "MLFLOW_TRACKING_URI",
+)
+"""Variables of the nodes that no `environment` may set."""
 _SECRET = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|ACCESS_KEY|API_KEY|PRIVATE", re.IGNORECASE)
 
 
@@ -239,11 +248,26 @@ class ClusterSpec(Spec):
     onprem: OnPremSpec | None = None
     kuberay: KubeSpec | None = None
 
-    @field_validator("environment")
+    @field_validator("environment", mode="before")
     @classmethod
-    def _no_secret(cls, environment: dict[str, str]) -> dict[str, str]:
-        for name in environment:
-            if _SECRET.search(name):
+    def _no_secret(cls, environment: object) -> object:
+        for name in environment if isinstance(environment, dict) else ():
+            if _SECRET.search(str(name)):
                 rule = "must not be a secret: give it to the machines by an instance profile, or a secret of Kubernetes"
                 raise broken(name, rule)
+            if name in OURS:
+                raise broken(name, "is made of the other keys of this file: remove it here")
         return environment
+
+    @field_validator("tags")
+    @classmethod
+    def _other_tags(cls, tags: dict[str, str]) -> dict[str, str]:
+        if "cluster" in tags:
+            raise broken(tags["cluster"], "is the name of the cluster already: remove this tag", ("cluster",))
+        return tags
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if not (self.aws or self.gcp or self.onprem or self.kuberay):
+            raise broken(None, "must say which machines there are: add one of these", ("aws, gcp, onprem or kuberay",))
+        return self

@@ -1,6 +1,7 @@
 """What is wrong with a study file, in lines *where: value: rule: remedy*."""
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, get_args, get_origin
 
@@ -66,8 +67,12 @@ def _missing(path: list[str], spec: type[Spec]) -> str:
     return f"{'.'.join(path)}: missing: this key is required: add it ({spec.described_by} describes it)"
 
 
+_USER = re.compile(r"://[^/\s'\"]*@")
+"""User and password in an address, which no message repeats."""
+
+
 def _shortened(value: object) -> str:
-    text = repr(value)
+    text = _USER.sub("://…@", repr(value))
     return text if len(text) <= 60 else text[:57] + "..."
 
 

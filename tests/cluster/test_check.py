@@ -18,6 +18,7 @@ from tests.cluster.wrong_small import ONPREM, SMALL
 from tests.studies import call
 
 WRONG_FILES = [*LAUNCHER, *AWS, *GCP, *ONPREM, *KUBERAY, *RAYJOB, *SMALL]
+JUNK: list[Any] = [None, [], {}, "x", -1, 0.5, True, [["x"]], {"x": {}}]
 RIGHT = ["aws-gpu.yaml", "gcp-gpu.yaml", "onprem.yaml", "kuberay-rayjob.yaml", "kuberay-cluster.yaml", "cluster.yaml"]
 
 
@@ -33,13 +34,13 @@ def test_a_mistake_is_named(wrong: WrongFile, tmp_path: Path) -> None:
     assert any(each.text.startswith(f"{path}: {wrong.where}: ") and wrong.says in each.text for each in found), found
     assert all("\n" not in each.text for each in found)
     # One mistake is not many: what is near it may follow from it, the rest of the file is right.
-    assert len(found) <= 4, found
+    assert len(found) <= 6, found
 
 
 def test_no_secret_is_shown(tmp_path: Path) -> None:
     for wrong in WRONG_FILES:
         text = "".join(each.text for each in check(wrong.write(tmp_path)))
-        assert not any(secret in text for secret in ("wJalr", "A1B2C3D4E5F6G7H8", "MIIE")), wrong.name
+        assert not any(secret in text for secret in ("wJalr", "A1B2C3D4E5F6G7H8", "MIIE", "hunter2")), wrong.name
 
 
 def test_the_command_ends_with_2_and_names_the_file(tmp_path: Path) -> None:
@@ -100,7 +101,7 @@ def test_junk_anywhere_is_named_and_never_raises(file: str, tmp_path: Path) -> N
     document = yaml.safe_load((SHIPPED / file).read_text())
     places = list(_places(document))
     for _ in range(40):
-        place, junk = chance.choice(places), chance.choice([None, [], {}, "x", -1, 0.5, True, [["x"]], {"x": {}}])
+        place, junk = chance.choice(places), chance.choice(JUNK)
         path = _changed(tmp_path, place, junk, file)
         assert all(isinstance(each, Problem) for each in check(path)), (place, junk)
 

@@ -1,5 +1,7 @@
 """Cluster files, and files of machines of one's own, each with one mistake."""
 
+from typing import Any
+
 from tests.cluster.wrong_file import drop, files, put, replace
 
 START = "head_start_ray_commands[1]"
@@ -8,10 +10,10 @@ ONPREM = files(
     (
         "head that works",
         replace(START, "--num-cpus=0 ", ""),
-        f"{START}: --num-cpus=0",
-        "missing: the head must run no work",
+        f"{START}: --num-cpus",
+        "missing: must be 0, the head runs no work",
     ),
-    ("head with GPUs", replace(START, "--num-gpus=0", "--num-gpus=1"), f"{START}: --num-gpus=0", "missing"),
+    ("head with GPUs", replace(START, "--num-gpus=0", "--num-gpus=1"), f"{START}: --num-gpus", "1: must be 0"),
     (
         "machine twice",
         put("provider.worker_ips", ["192.0.2.11", "192.0.2.11"]),
@@ -22,11 +24,20 @@ ONPREM = files(
     (
         "types of nodes",
         put("available_node_types", {"x": {"resources": {}, "node_config": {}}}),
-        "provider",
-        "available_node_types is not supported",
+        "available_node_types",
+        "machines of one's own have no types",
     ),
+    ("too few workers", put("max_workers", 1), "max_workers", "must be the 2 of provider.worker_ips"),
     ("unknown provider", put("provider.type", "azure"), "provider.type", "azure: must be aws, gcp, local"),
 )
+
+
+def without_machines(document: dict[str, Any]) -> None:
+    """Take every provider out of a cluster file."""
+    for provider in ("aws", "gcp", "onprem", "kuberay"):
+        del document[provider]
+
+
 SMALL = files(
     "cluster.yaml",
     (
@@ -37,7 +48,7 @@ SMALL = files(
     ),
     (
         "secret in the environment",
-        put("environment", {"AWS_SECRET_ACCESS_KEY": "word"}),
+        put("environment", {"AWS_SECRET_ACCESS_KEY": "hunter2 x"}),
         "environment",
         "must not be a secret",
     ),
@@ -47,7 +58,7 @@ SMALL = files(
         "environment.SOME_ID",
         "must not be an AWS access key",
     ),
-    ("password in an address", put("tracking_uri", "http://me:word@mlflow"), "tracking_uri", "pattern"),
+    ("password in an address", put("tracking_uri", "http://me:hunter2@mlflow"), "tracking_uri", "pattern"),
     ("unknown key", put("stor", "s3://x"), "stor", "did you mean store?"),
     ("a command for a name", put("aws.head_profile", "x; rm -rf /"), "aws.head_profile", "pattern"),
     (
@@ -68,4 +79,18 @@ SMALL = files(
     ("float CPUs", put("aws.workers[0].cpus", 4.5), "aws.workers.0.cpus", "valid integer"),
     ("text for a number", put("idle_minutes", "10"), "idle_minutes", "valid integer"),
     ("store elsewhere", put("store", "ftp://x/y"), "store", "pattern"),
+    (
+        "no machines at all",
+        without_machines,
+        "aws, gcp, onprem or kuberay",
+        "must say which machines there are",
+    ),
+    (
+        "authentication off",
+        put("environment", {"RAY_AUTH_MODE": "disabled"}),
+        "environment",
+        "is made of the other keys",
+    ),
+    ("own mark", put("tags.cluster", "x"), "tags.cluster", "is the name of the cluster already"),
+    ("GPUs that are not there", put("aws.workers[0].gpus", 2), "aws.workers.0.gpus", "must be the 1 of g6.xlarge"),
 )

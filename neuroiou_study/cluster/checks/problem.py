@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from neuroiou_study.cluster.checks.secret import HIDDEN, has_secret
 from neuroiou_study.spec.parse import printable
 
 
@@ -33,8 +34,9 @@ def note(where: str, value: object, rule: str) -> Problem:
 
 
 def shown(value: object) -> str:
-    """``value`` in a line."""
-    return printable(value if isinstance(value, str) else repr(value))
+    """``value`` in a line, unless it tells a secret."""
+    text = value if isinstance(value, str) else repr(value)
+    return HIDDEN if has_secret(text) else printable(text)
 
 
 def mapping(value: object) -> dict[str, Any]:

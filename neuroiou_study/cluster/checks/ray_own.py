@@ -13,12 +13,10 @@ from neuroiou_study.cluster.checks.json_schema import against
 from neuroiou_study.cluster.checks.problem import Problem, mapping, wrong
 
 
-def check_with_ray(document: dict[str, Any]) -> Iterator[Problem]:
-    """All that Ray's schema says of ``document``; if that is nothing, what Ray says when it has filled it in."""
+def check_schema(document: dict[str, Any]) -> Iterator[Problem]:
+    """All that Ray's schema says of ``document``."""
     # Ray takes this key out before it looks.
-    known = {key: value for key, value in document.items() if key != "min_workers"}
-    mistakes = list(against(_schema(), known))
-    yield from mistakes or _filled_in(document)
+    return against(_schema(), {key: value for key, value in document.items() if key != "min_workers"})
 
 
 @cache
@@ -29,7 +27,8 @@ def _schema() -> dict[str, Any]:
     return dict(json.loads(text))
 
 
-def _filled_in(document: dict[str, Any]) -> Iterator[Problem]:
+def check_filled_in(document: dict[str, Any]) -> Iterator[Problem]:
+    """The first thing that Ray says of ``document`` with its defaults filled in."""
     from click import ClickException
     from jsonschema import ValidationError
     from ray.autoscaler._private.util import prepare_config, validate_config

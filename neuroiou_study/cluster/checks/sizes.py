@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from neuroiou_study.cluster.checks.instances import Size, known_size
+from neuroiou_study.cluster.checks.instances import known_size
 from neuroiou_study.cluster.checks.problem import Problem, mapping, missing, note, wrong
 
 TYPES = "available_node_types"
@@ -37,6 +37,8 @@ def check_sizes(document: dict[str, Any]) -> Iterator[Problem]:
         yield from _numbers(where, node_type)
         yield from _head(where, node_type) if is_head else _worker(where, node_type)
     yield from _order(document)
+    if document.get("head_node_type") not in mapping(document.get(TYPES)):
+        yield wrong("head_node_type", document.get("head_node_type"), f"must be one of {TYPES}: correct it")
 
 
 def _numbers(where: str, node_type: dict[str, Any]) -> Iterator[Problem]:
@@ -66,20 +68,27 @@ def _worker(where: str, node_type: dict[str, Any]) -> Iterator[Problem]:
         yield wrong(f"{where}.min_workers", least, f"must be at most the {most} of max_workers: change either")
     if least != 0:
         yield note(f"{where}.min_workers", least, "so many are paid for from `ray up` on, with and without work")
+    longest = node_type.get("idle_timeout_s")
+    if isinstance(longest, int | float) and longest > 3600:
+        yield note(f"{where}.idle_timeout_s", longest, "every such worker is paid for so long after its work")
+    if not mapping(node_type.get("resources")).get("CPU"):
+        yield missing(f"{where}.resources.CPU", "a trial's worker needs processors: say how many it lends")
     instance = instance_of(node_type)
-    size = known_size(instance) if instance else None
-    if size is not None:
-        yield from _compared(where, mapping(node_type.get("resources")), f"{instance}", size)
-    elif instance is not None:
+    if instance is not None and known_size(instance) is None:
         yield note(f"{where}.node_config", instance, "not in our table: its CPUs and GPUs are not compared")
+    resources = mapping(node_type.get("resources"))
+    yield from compared(f"{where}.resources", ("CPU", "GPU"), resources, instance or "")
 
 
-def _compared(where: str, resources: dict[str, Any], instance: str, size: Size) -> Iterator[Problem]:
-    cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
+def compared(where: str, keys: tuple[str, str], said: dict[str, Any], instance: str) -> Iterator[Problem]:
+    """Does ``instance`` have what is ``said`` under ``keys``, of processors and of GPUs?"""
+    size, (cpus, gpus) = known_size(instance), (said.get(key, 0) for key in keys)
+    if size is None:
+        return
     if isinstance(cpus, int) and cpus > size.cpus:
-        yield wrong(f"{where}.resources.CPU", cpus, f"must be at most the {size.cpus} of {instance}: change either")
+        yield wrong(f"{where}.{keys[0]}", cpus, f"must be at most the {size.cpus} of {instance}: change either")
     if isinstance(gpus, int) and gpus != size.gpus:
-        yield wrong(f"{where}.resources.GPU", gpus, f"must be the {size.gpus} of {instance}: change either")
+        yield wrong(f"{where}.{keys[1]}", gpus, f"must be the {size.gpus} of {instance}: change either")
 
 
 def _order(document: dict[str, Any]) -> Iterator[Problem]:
