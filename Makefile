@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 STORE := runs
+# Tests that launch whole clusters on this machine: they need it for themselves.
+ALONE := tests/cluster/test_onprem.py tests/cluster/test_aws.py
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo ui check test bench chaos format constraints clean
@@ -42,7 +44,8 @@ check: $(INSTALLED)  ## format, lint, types, layers
 	$(BIN)/lint-imports
 
 test: check  ## everything that CI runs
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ALONE:%=--ignore=%)
+	$(BIN)/python -m pytest $(ALONE)
 
 bench: $(INSTALLED)  ## what things cost; BENCH_ARGS="--quick --json FILE"
 	@$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)

@@ -29,7 +29,7 @@ def render_onprem(spec: ClusterSpec, onprem: OnPremSpec) -> str:
 _WHY = f"""
 
 {WITHOUT_V2.strip()}: with Ray 2.60's newer autoscaler only one of several workers of `type: local` joins.
-`ray down` ends the head; a worker's Ray ends by itself a minute after it has lost the head."""
+`ray down` ends Ray on the head alone: run `ray stop` on each worker too."""
 
 
 def _provider(onprem: OnPremSpec) -> Block:
