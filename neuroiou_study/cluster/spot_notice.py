@@ -7,8 +7,8 @@ cloud, or of AWS_EC2_METADATA_SERVICE_ENDPOINT and GCE_METADATA_HOST, as the clo
 """
 
 import argparse
+import http.client
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -34,19 +34,30 @@ def main(arguments: Sequence[str]) -> int:
     """Watch until the node is drained or Ray is gone; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m neuroiou_study.cluster.spot_notice", description=__doc__)
     parser.add_argument("cloud", choices=sorted(NOTICES))
-    notice, was_away = NOTICES[parser.parse_args(arguments).cloud], False
-    while _raylet_runs():
-        try:
-            left, was_away = notice(), False
-        except OSError as error:
-            if not was_away:
-                _say(f"the metadata service does not answer: {error}")
-            left, was_away = None, True
-        if left is not None:
-            return _drain(left)
+    hear = _heard(NOTICES[parser.parse_args(arguments).cloud])
+    while (node := _own_node()) is not None:
+        if (left := hear()) is not None and _drain(node, left):
+            return 0
         time.sleep(ASK_SECONDS)
     _say("Ray has ended here")
     return 0
+
+
+def _heard(notice: Notice) -> Notice:
+    """``notice``, which hears nothing while the service is away or talks nonsense, and says so once each time."""
+    was_away = False
+
+    def hear() -> float | None:
+        nonlocal was_away
+        try:
+            left, was_away = notice(), False
+        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+            if not was_away:
+                _say(f"the metadata service does not answer: {error!r}")
+            left, was_away = None, True
+        return left
+
+    return hear
 
 
 def aws_notice() -> float | None:
@@ -74,8 +85,9 @@ NOTICES: Mapping[str, Notice] = {"aws": aws_notice, "gcp": gcp_notice}
 def _ask(url: str, headers: Mapping[str, str], method: str = "GET") -> str | None:
     """The answer, or None if there is no such thing."""
     request = urllib.request.Request(url, headers=dict(headers), method=method)  # noqa: S310  http, of this machine
+    without_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310
+        with without_proxy.open(request, timeout=ANSWER_SECONDS) as answer:
             return str(answer.read(10_000).decode())
     except urllib.error.HTTPError as error:
         if error.code == 404:
@@ -83,40 +95,34 @@ def _ask(url: str, headers: Mapping[str, str], method: str = "GET") -> str | Non
         raise
 
 
-def _drain(left: float) -> int:
-    """Tell Ray that this node goes in ``left`` seconds."""
+def _drain(node: Sequence[str], left: float) -> bool:
+    """Tell Ray that ``node`` goes in ``left`` seconds; returns whether Ray has heard it."""
     _say(f"the market takes this machine in {left:.0f} s: draining the node")
-    address, node = _own_node()
     seconds = max(1, round(left - RESERVE_SECONDS))
-    ray = Path(sys.executable).with_name("ray")
-    command = [str(ray), "drain-node", f"--address={address}", f"--node-id={node}"]
+    command = [str(Path(sys.executable).with_name("ray")), "drain-node", *node]
     reason = ["--reason=DRAIN_NODE_REASON_PREEMPTION", "--reason-message=taken by the spot market"]
     done = subprocess.run([*command, *reason, f"--deadline-remaining-seconds={seconds}"], check=False)  # noqa: S603
     _say("drained" if done.returncode == 0 else f"ray drain-node: exit {done.returncode}")
-    return done.returncode
+    return done.returncode == 0
 
 
-def _own_node() -> tuple[str, str]:
-    """The address of the cluster and the number of this node."""
-    import ray
+def _own_node() -> list[str] | None:
+    """Options that name the Ray node of this container or machine, and its cluster; None if none runs here.
 
-    ray.init(address=os.environ.get("RAY_ADDRESS", "auto"), log_to_driver=False, logging_level=logging.ERROR)
+    They are among those with which its raylet was started. To ask Ray would start a driver first, which takes seconds.
+    """
+    for process in Path("/proc").glob("[0-9]*"):
+        if _text(process / "comm") == "raylet\n":
+            options = dict(word.partition("=")[::2] for word in _text(process / "cmdline").split("\0"))
+            if "--node_id" in options and "--gcs-address" in options:
+                return [f"--address={options['--gcs-address']}", f"--node-id={options['--node_id']}"]
+    return None
+
+
+def _text(path: Path) -> str:
     try:
-        context = ray.get_runtime_context()
-        return context.gcs_address, context.get_node_id()
-    finally:
-        ray.shutdown()
-
-
-def _raylet_runs() -> bool:
-    """Is there a Ray node among the processes that this one sees: of its container, or its machine?"""
-    return any(_name(process) == "raylet" for process in Path("/proc").glob("[0-9]*/comm"))
-
-
-def _name(comm: Path) -> str:
-    try:
-        return comm.read_text().strip()
-    except OSError:  # it has ended
+        return path.read_text(errors="replace")
+    except OSError:  # the process has ended
         return ""
 
 
