@@ -11,7 +11,7 @@ import typer
 from rich.progress import Progress, track
 from rich.table import Table
 
-from neuroiou_study import __version__, cluster_cli, doctor_cli, reproduce_cli, terminal
+from neuroiou_study import __version__, cluster_cli, doctor_cli, plan_cli, reproduce_cli, terminal
 from neuroiou_study.options import (
     AllowCode,
     AsJson,
@@ -67,7 +67,7 @@ def validate(
     study = _load(file, overrides)
     if data:
         _check_data(study)
-    out.print(f"{file}: right. {_summary(study)}", soft_wrap=True)
+    out.print(f"{file}: right. {plan_cli.summary(study)}", soft_wrap=True)
     if study.model.note:
         out.print(study.model.note, soft_wrap=True)
 
@@ -91,22 +91,19 @@ def data(file: File, overrides: Set = []) -> None:  # noqa: B006
 @app.command()
 def schema(kind: Annotated[Document, typer.Argument(help="Of which files.")] = Document.study) -> None:
     """Print the JSON schema of study files, cluster files or price lists, for editors that complete YAML."""
+    from neuroiou_study.spec.base import Spec
     from neuroiou_study.spec.cluster import ClusterSpec
     from neuroiou_study.spec.prices import PricesSpec
 
-    specs = {Document.study: StudySpec, Document.cluster: ClusterSpec, Document.prices: PricesSpec}
+    specs: dict[Document, type[Spec]] = {
+        Document.study: StudySpec,
+        Document.cluster: ClusterSpec,
+        Document.prices: PricesSpec,
+    }
     sys.stdout.write(json.dumps(specs[kind].model_json_schema(), indent=2) + "\n")
 
 
-@app.command()
-def plan(file: File, overrides: Set = [], store: StoreAt = "./runs") -> None:  # noqa: B006
-    """Say what a study would do: its trials, its stages, and what of them is in the store already."""
-    from neuroiou_study.report.status import plan_table, stage_rows
-    from neuroiou_study.stages.records import StudyRecords
-
-    study, opened = _load(file, overrides), at_the_door(lambda: _open_store(store))
-    out.print(_summary(study), soft_wrap=True)
-    out.print(plan_table(stage_rows(study, opened, list(StudyRecords(study, opened)))))
+app.command()(plan_cli.plan)
 
 
 @app.command()
@@ -264,12 +261,3 @@ def _print_report(study: StudySpec, store: Store, as_json: bool = False) -> Lead
     for note in filter(None, [verdict(board), *caveats(board)]):
         out.print(note, soft_wrap=True)
     return board
-
-
-def _summary(study: StudySpec) -> str:
-    trials = ", ".join(f"{arm} {study.num_trials(arm)}" for arm in study.arms)
-    seeds = f"{len(study.seeds)} seed{'s' if len(study.seeds) > 1 else ''}"
-    arms = ", ".join(study.screened_arms)
-    screened = f", of {study.screen.surrogates} screened surrogates each: {arms}" if study.screen else ""
-    confirmed = f", confirmed on {len(study.fresh_seeds)} fresh seeds" if study.confirm else ""
-    return f"Study {study.identity}: {len(study.search)} ranges, {seeds}, trials: {trials}{screened}{confirmed}."

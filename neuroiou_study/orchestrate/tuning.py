@@ -30,7 +30,7 @@ from neuroiou_study.stages.news import Observer
 from neuroiou_study.stages.objects import StoreUnavailableError
 from neuroiou_study.stages.screen import collect_for_screening, has_screening, lacks_pairs, run_screening
 from neuroiou_study.stages.store import Store
-from neuroiou_study.stages.trial import has_shared_stages, run_shared_stages
+from neuroiou_study.stages.trial import has_shared_stages, most_shared_workers, run_shared_stages
 from neuroiou_study.stages.val import has_finals, open_confirmations, run_finals
 
 
@@ -77,7 +77,7 @@ def _screen(study: StudySpec, store: Store, search: Any) -> None:
 
 
 def _on_all_workers(task: Callable[[Worker], None], study: StudySpec, store: Store, agenda: Any) -> None:
-    num_workers = cluster.shared_workers(study.resources)
+    num_workers = min(cluster.shared_workers(study.resources), most_shared_workers(study))
     run_with_retries(study, store, task, num_workers, Line(agenda, None, study.retry.hung_seconds))
 
 

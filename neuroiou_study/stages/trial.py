@@ -133,6 +133,11 @@ def shared_stages(study: StudySpec) -> tuple[str, ...]:
     return tuple(shared)
 
 
+def most_shared_workers(study: StudySpec) -> int:
+    """How many workers can make what all trials share: each needs an image of every batch of pretraining."""
+    return study.pretrain.batch_size
+
+
 def run_shared_stages(study: StudySpec, seeds: Sequence[int], store: Store, worker: Worker) -> None:
     """Complete what all trials share, for each of ``seeds``."""
     worker = replace(worker, account=study.identity)
