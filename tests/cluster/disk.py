@@ -11,7 +11,7 @@ from tests.cluster.programs import program, run
 # A host's disk is its folder; what it has in /dev/shm and /run is gone when it is switched off.
 _INIT = """set -e
 mount --make-rprivate /
-mount -t tmpfs -o size=4g tmpfs /dev/shm
+mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /run
 mkdir -p /run/sshd /tmp/ray {home}
 mount --bind {disk}/tmp-ray /tmp/ray

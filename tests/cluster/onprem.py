@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from neuroiou_study.cluster.start import PORTS
 from tests.cluster.hosts import Host, Network
 from tests.conftest import REPOSITORY
 from tests.servers.process import accepts, free_ports
@@ -16,6 +17,7 @@ from tests.waiting import wait_until
 
 BIN = Path(sys.executable).parent
 PATIENCE = 420
+AGENT_PORT = PORTS["dashboard-agent-listen-port"]
 HEAD, WORKERS = "11", ("12", "13", "14")
 """The last bytes of their addresses."""
 
@@ -62,16 +64,25 @@ def launched(
     token = folder / "token"
     assert call("cluster", "token", "--to", token).returncode == 0
     own = {"RAY_UP_enable_autoscaler_v2": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+    own["TMPDIR"] = str(folder)  # the launcher leaves what it has resolved there
     file = rendered(folder, rack, token, settings)
     cluster = Cluster(head, workers, file, {**os.environ, **own})
     up = cluster.ray("up", "-y", str(file))
     assert up.returncode == 0, up.stdout + up.stderr
+    wait_until(lambda: all(has_joined(each) for each in workers.values()), PATIENCE)  # they come after the head
     yield cluster
+
+
+def has_joined(host: Host) -> bool:
+    """Do its workers' agents listen, which they do when Ray's start has ended there?"""
+    return any(each.port == AGENT_PORT for each in host.listening())
 
 
 def rendered(folder: Path, rack: Network, token: Path, settings: Mapping[str, str]) -> Path:
     """The file for `ray up`, by the commands of the runbook."""
     values = {
+        # Ray's launcher keeps a state by this name: two clusters of one name on this machine would be one.
+        "name": f"onprem-{os.getpid()}",
         "docker": "false",  # a host here cannot run containers
         "path": str(BIN),
         "token": str(token),

@@ -5,10 +5,12 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from mlflow import MlflowClient
 
@@ -83,7 +85,7 @@ def training(site: Site) -> list[Host]:
     """The workers' hosts on which a process of a group runs."""
 
     def is_training(host: Host) -> bool:
-        return any("RayTrainWorker" in " ".join(each.cmdline()[:1]) for each in host.processes())
+        return any(line.startswith("ray::RayTrainWorker") for line in command_lines(host))
 
     return [host for host in site.cluster.workers.values() if host.program.is_running and is_training(host)]
 
@@ -185,4 +187,18 @@ def test_down_leaves_nothing(site: Site) -> None:
         stopped = worker.run(f"{BIN}/ray stop")
         assert stopped.returncode == 0, stopped.stdout + stopped.stderr
     for host in [site.cluster.head, *workers]:
-        wait_until(lambda host=host: host.processes() == [], GONE_SECONDS)  # type: ignore[misc]
+        wait_until(lambda host=host: of_ray(host) == [], GONE_SECONDS)  # type: ignore[misc]
+
+
+def of_ray(host: Host) -> list[str]:
+    """Command lines of what is Ray's on ``host``, the workers of studies among it."""
+    return [line for line in command_lines(host) if line.startswith("ray::") or "/ray/" in line]
+
+
+def command_lines(host: Host) -> list[str]:
+    """Of everything that runs on ``host`` and has not ended meanwhile."""
+    lines = []
+    for each in host.processes():
+        with suppress(psutil.NoSuchProcess):
+            lines.append(" ".join(each.cmdline()))
+    return lines
