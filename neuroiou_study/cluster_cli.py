@@ -20,7 +20,7 @@ def render(
     provider: Annotated[Provider, typer.Option(help="Whose file to make.")],
     kind: Annotated[Kind, typer.Option(help="For kuberay: one study, or a cluster that stays.")] = Kind.job,
     overrides: Annotated[
-        list[str], typer.Option("--set", metavar="KEY=VALUE", help="--set aws.region=eu-west-1; repeatable.")
+        list[str], typer.Option("--set", metavar="KEY=VALUE", help="--set aws.disk_gb=300; repeatable.")
     ] = [],  # noqa: B006
     to: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it there. Default: print it.")] = None,
 ) -> None:

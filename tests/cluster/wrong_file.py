@@ -1,7 +1,10 @@
 """Files that start a cluster, each with one mistake: made of the shipped ones by one change."""
 
+import copy
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,13 @@ import yaml
 
 SHIPPED = Path(__file__).parents[2] / "cluster"
 Change = Callable[[dict[str, Any]], None]
+
+
+@cache
+def shipped(file: str) -> dict[str, Any]:
+    """What a shipped file says."""
+    document: dict[str, Any] = yaml.safe_load((SHIPPED / file).read_text())
+    return document
 
 
 @dataclass(frozen=True)
@@ -23,10 +33,10 @@ class WrongFile:
 
     def write(self, folder: Path) -> Path:
         """The wrong file, in ``folder``."""
-        document = yaml.safe_load((SHIPPED / self.file).read_text())
+        document = copy.deepcopy(shipped(self.file))
         self.change(document)
         path = folder / self.file
-        path.write_text(yaml.safe_dump(document))
+        path.write_text(json.dumps(document))  # JSON is YAML
         return path
 
 
@@ -47,6 +57,16 @@ def replace(place: str, old: str, new: str) -> Change:
         parent, last = _parent(document, place), _last(place)
         assert old in parent[last]
         parent[last] = parent[last].replace(old, new)
+
+    return change
+
+
+def both(*changes: Change) -> Change:
+    """Several changes that make one mistake."""
+
+    def change(document: dict[str, Any]) -> None:
+        for each in changes:
+            each(document)
 
     return change
 

@@ -1,6 +1,6 @@
 """Files for `ray up`, whoever has the machines, each with one mistake."""
 
-from tests.cluster.wrong_file import drop, files, put, replace
+from tests.cluster.wrong_file import both, drop, files, put, replace
 
 START = "head_start_ray_commands[1]"
 JOIN = "worker_start_ray_commands[1]"
@@ -246,5 +246,18 @@ LAUNCHER = files(
         drop("available_node_types.l4-spot.resources.CPU"),
         "available_node_types.l4-spot.resources.CPU",
         "missing: a trial's worker needs processors",
+    ),
+    ("no head", replace(START, "--head ", ""), f"{START}: --head", "missing: there would be no cluster"),
+    (
+        "head among the workers",
+        put("available_node_types.head.max_workers", 1),
+        "available_node_types.head.max_workers",
+        "must be 0",
+    ),
+    (
+        "more at once than ever",
+        both(put("max_workers", 3), put("available_node_types.l4-spot.min_workers", 4)),
+        "Ray",
+        "smaller than the sum of `min_workers`",
     ),
 )
