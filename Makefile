@@ -1,5 +1,6 @@
 # make demo   the quickstart study, in an environment it makes itself
 # make test   checks and tests, likewise
+# make test-aws  a cluster on AWS, emulated
 # make bench  what the loss, a step, a study cost
 # make chaos  what is left when anything is killed at any moment
 # make ui     the demo's trials in the browser
@@ -8,14 +9,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 STORE := runs
-# Tests that launch whole clusters on this machine: they need it for themselves.
-ALONE := tests/cluster/test_onprem.py tests/cluster/test_aws.py
+# Tests that launch whole clusters on this machine: they need it for themselves. That of AWS takes longer: make test-aws.
+ONPREM := tests/cluster/test_onprem.py
+AWS := tests/cluster/test_aws.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo ui check test bench chaos format constraints clean
+.PHONY: help install demo ui check test test-aws bench chaos format constraints clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 install: $(INSTALLED)  ## make the environment in .venv
 
@@ -44,8 +46,11 @@ check: $(INSTALLED)  ## format, lint, types, layers
 	$(BIN)/lint-imports
 
 test: check  ## everything that CI runs
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ALONE:%=--ignore=%)
-	$(BIN)/python -m pytest $(ALONE)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore $(ONPREM) --ignore $(AWS)
+	$(BIN)/python -m pytest $(ONPREM)
+
+test-aws: $(INSTALLED)  ## launch a cluster on AWS, against an emulator of EC2
+	$(BIN)/python -m pytest $(AWS)
 
 bench: $(INSTALLED)  ## what things cost; BENCH_ARGS="--quick --json FILE"
 	@$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)

@@ -64,7 +64,7 @@ def study_on(data: Path, folder: Path) -> Path:
         folder,
         data={"name": "camvid", "root": str(data), "size": [48, 64]},
         pretrain={"epochs": 1, "lr": 3e-3},
-        finetune={"epochs": 12},
+        finetune={"epochs": 25},
         controls={"ce": {"name": "cross_entropy"}},
         budget={"max_trials": 1},
         resources={"workers": 2, "trials_at_once": 1, "shared_workers": 2},
