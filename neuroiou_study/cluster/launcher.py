@@ -99,6 +99,11 @@ def node_setup(spec: ClusterSpec, start: Block) -> list[Block]:
     }
     setup = Block(
         "Nothing is installed on a node: it is all in its image. Said, because Ray would install a nightly build.",
-        {"setup_commands": [_TO_OWNER + _PRIVATE if spec.docker else _PRIVATE], **nothing},
+        {"setup_commands": [_TO_OWNER + _PRIVATE] if spec.docker else [_PRIVATE, _on_path(spec.path)], **nothing},
     )
     return [token, setup, start]
+
+
+def _on_path(folder: str) -> str:
+    """For logins: `ray down` and `ray exec` look for `ray` there, and without it `ray down` leaves the head running."""
+    return f"grep -qsF {folder} ~/.bashrc || echo 'export PATH={folder}:$PATH' >> ~/.bashrc"

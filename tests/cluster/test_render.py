@@ -77,7 +77,9 @@ def test_without_docker_the_programs_are_those_of_the_machine() -> None:
             stop, start = document[key]
             assert stop == "PATH=/srv/bin:$PATH ray stop"
             assert start.startswith("export PATH=/srv/bin:$PATH RAY_AUTH_TOKEN_PATH=$HOME/.ray/auth_token ")
-        assert document["setup_commands"] == ["chmod 600 ~/.ray/auth_token"]
+        private, on_path = document["setup_commands"]
+        assert private == "chmod 600 ~/.ray/auth_token"
+        assert on_path.endswith("echo 'export PATH=/srv/bin:$PATH' >> ~/.bashrc")  # for `ray down`
 
 
 def test_a_worker_without_a_gpu_has_the_smaller_image() -> None:
