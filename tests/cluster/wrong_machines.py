@@ -1,8 +1,25 @@
 """Files of machines that are rented, each with one mistake."""
 
-from tests.cluster.wrong_file import drop, files, put
+from typing import Any
+
+from tests.cluster.wrong_file import Change, drop, files, put
 
 CONFIG = "available_node_types.l4-spot.node_config"
+HEAD = "available_node_types.head.node_config"
+DISK = {"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 200, "Encrypted": True}}
+SPOT = {"provisioningModel": "SPOT", "instanceTerminationAction": "DELETE"}
+
+
+def both(one: Change, other: Change) -> Change:
+    """The two changes."""
+
+    def change(document: dict[str, Any]) -> None:
+        one(document)
+        other(document)
+
+    return change
+
+
 AWS = files(
     "aws-gpu.yaml",
     ("typo in node_config", put(f"{CONFIG}.InstanceTyp", "g6.xlarge"), f"{CONFIG}.InstanceTyp", "mean InstanceType?"),
@@ -43,6 +60,12 @@ AWS = files(
         "missing",
     ),
     ("no machine image", drop(f"{CONFIG}.ImageId"), f"{CONFIG}.ImageId", "missing: Ray's default is an old Ubuntu"),
+    (
+        "machine image by a name",
+        put(f"{CONFIG}.ImageId", "latest_dlami"),
+        f"{CONFIG}.ImageId",
+        "latest_dlami: must be the number of a machine image",
+    ),
     (
         "no security group",
         drop(f"{CONFIG}.SecurityGroupIds"),
@@ -134,6 +157,56 @@ AWS = files(
         "available_node_types.l4-spot.priority",
         "must be more than the 300 of g6.xlarge",
     ),
+    (
+        "metadata out of a container's reach",
+        put(f"{CONFIG}.MetadataOptions.HttpPutResponseHopLimit", 1),
+        f"{CONFIG}.MetadataOptions.HttpPutResponseHopLimit",
+        "1: must be 2",
+    ),
+    (
+        "metadata's reach not said",
+        drop(f"{HEAD}.MetadataOptions.HttpPutResponseHopLimit"),
+        f"{HEAD}.MetadataOptions.HttpPutResponseHopLimit",
+        "must be 2",
+    ),
+    (
+        "no metadata",
+        put(f"{CONFIG}.MetadataOptions.HttpEndpoint", "disabled"),
+        f"{CONFIG}.MetadataOptions.HttpEndpoint",
+        "must be enabled",
+    ),
+    ("worker without a key", drop(f"{CONFIG}.KeyName"), f"{CONFIG}.KeyName", "missing: ssh_private_key"),
+    ("head without a key", drop(f"{HEAD}.KeyName"), f"{HEAD}.KeyName", "missing"),
+    (
+        "disk of which nothing is said",
+        put(f"{CONFIG}.BlockDeviceMappings", [{"DeviceName": "/dev/sda1"}]),
+        f"{CONFIG}.BlockDeviceMappings[0].Ebs.Encrypted",
+        "must be true",
+    ),
+    (
+        "second disk plain",
+        put(f"{CONFIG}.BlockDeviceMappings", [DISK, {"DeviceName": "/dev/sdb", "Ebs": {"VolumeSize": 9}}]),
+        f"{CONFIG}.BlockDeviceMappings[1].Ebs.Encrypted",
+        "must be true",
+    ),
+    (
+        "spot that comes back",
+        put(f"{CONFIG}.InstanceMarketOptions.SpotOptions.SpotInstanceType", "persistent"),
+        f"{CONFIG}.InstanceMarketOptions.SpotOptions.SpotInstanceType",
+        "must be one-time",
+    ),
+    (
+        "spot that is only stopped",
+        put(f"{CONFIG}.InstanceMarketOptions.SpotOptions.InstanceInterruptionBehavior", "stop"),
+        f"{CONFIG}.InstanceMarketOptions.SpotOptions.InstanceInterruptionBehavior",
+        "must be terminate",
+    ),
+    (
+        "head that may be taken",
+        put(f"{HEAD}.InstanceMarketOptions", {"MarketType": "spot"}),
+        f"{HEAD}.InstanceMarketOptions",
+        "the cluster ends when its head is taken",
+    ),
 )
 
 GCP = files(
@@ -196,5 +269,73 @@ GCP = files(
         put("available_node_types.l4-spot.resources.GPU", 4),
         "available_node_types.l4-spot.resources.GPU",
         "must be the 1 of g2-standard-8",
+    ),
+    (
+        "spot that is only stopped",
+        put(f"{CONFIG}.scheduling.instanceTerminationAction", "STOP"),
+        f"{CONFIG}.scheduling.instanceTerminationAction",
+        "must be DELETE",
+    ),
+    (
+        "spot that is only stopped, by default",
+        drop(f"{CONFIG}.scheduling.instanceTerminationAction"),
+        f"{CONFIG}.scheduling.instanceTerminationAction",
+        "STOP: must be DELETE",
+    ),
+    (
+        "head that may be taken",
+        put(f"{HEAD}.scheduling", {**SPOT, "automaticRestart": False}),
+        f"{HEAD}.scheduling",
+        "the cluster ends when its head is taken",
+    ),
+    (
+        "other GPUs than it lends",
+        put(f"{CONFIG}.guestAccelerators[0].acceleratorCount", 2),
+        f"{CONFIG}.guestAccelerators[0].acceleratorCount",
+        "2: must be the 1 of resources.GPU",
+    ),
+    (
+        "n1 without GPUs",
+        both(put(f"{CONFIG}.machineType", "n1-standard-8"), drop(f"{CONFIG}.guestAccelerators")),
+        f"{CONFIG}.guestAccelerators",
+        "missing: an n1 machine",
+    ),
+    ("no disk with the system", drop(f"{CONFIG}.disks[0].boot"), f"{CONFIG}.disks[0].boot", "missing: must be true"),
+    (
+        "no machine image",
+        drop(f"{CONFIG}.disks[0].initializeParams.sourceImage"),
+        f"{CONFIG}.disks[0].initializeParams.sourceImage",
+        "missing",
+    ),
+    (
+        "not shielded",
+        drop(f"{CONFIG}.shieldedInstanceConfig"),
+        f"{CONFIG}.shieldedInstanceConfig.enableVtpm",
+        "missing: must be true",
+    ),
+    (
+        "half shielded",
+        put(f"{HEAD}.shieldedInstanceConfig.enableIntegrityMonitoring", False),
+        f"{HEAD}.shieldedInstanceConfig.enableIntegrityMonitoring",
+        "must be true",
+    ),
+    (
+        "a door behind the firewall",
+        put(f"{CONFIG}.metadata", {"items": [{"key": "serial-port-enable", "value": "TRUE"}]}),
+        f"{CONFIG}.metadata.items[0]",
+        "must not be on",
+    ),
+    (
+        "account that may nothing",
+        drop(f"{CONFIG}.serviceAccounts[0].scopes"),
+        f"{CONFIG}.serviceAccounts[0].scopes",
+        "missing: must have https://www.googleapis.com/auth/cloud-platform",
+    ),
+    ("label in capitals", put(f"{CONFIG}.labels.owner", "Me"), f"{CONFIG}.labels.owner", "Me: must be lower-case"),
+    (
+        "two zones",
+        put("provider.availability_zone", "us-central1-a,us-central1-b"),
+        "provider.availability_zone",
+        "must be one zone",
     ),
 )

@@ -4,6 +4,7 @@ from tests.cluster.wrong_file import drop, files, put
 
 HEAD = "spec.headGroupSpec.template.spec"
 POD = "spec.workerGroupSpecs[0].template.spec"
+DOTTED = "spec.workerGroupSpecs.0.template.spec"
 CONTAINER = f"{POD}.containers[0]"
 KUBERAY = files(
     "kuberay-cluster.yaml",
@@ -22,7 +23,7 @@ KUBERAY = files(
     (
         "typo in a container",
         put(f"{CONTAINER}.envFron", []),
-        f"{POD.replace('[0]', '.0')}.containers.0.envFron",
+        f"{DOTTED}.containers.0.envFron",
         "unknown key",
     ),
     ("no token", put("spec.authOptions.mode", "disabled"), "spec.authOptions.mode", "must be token"),
@@ -67,9 +68,108 @@ KUBERAY = files(
     (
         "privileged",
         put(f"{CONTAINER}.securityContext.privileged", True),
+        f"{CONTAINER}.securityContext.privileged",
+        "must be false",
+    ),
+    (
+        "privileges that grow",
+        drop(f"{CONTAINER}.securityContext.allowPrivilegeEscalation"),
         f"{CONTAINER}.securityContext.allowPrivilegeEscalation",
         "must be false",
     ),
+    (
+        "container before that is root",
+        put(f"{POD}.initContainers", [{"name": "x", "image": "busybox:1", "securityContext": {"runAsUser": 0}}]),
+        f"{POD}.initContainers[0].securityContext.runAsNonRoot",
+        "the user not 0",
+    ),
+    (
+        "container before of today",
+        put(f"{POD}.initContainers", [{"name": "x", "image": "busybox"}]),
+        f"{POD}.initContainers[0].image",
+        "must name one image for good",
+    ),
+    (
+        "folder of the host",
+        put(f"{POD}.volumes[0]", {"name": "shm", "hostPath": {"path": "/"}}),
+        f"{POD}.volumes[0].hostPath",
+        "must not reach into the host",
+    ),
+    (
+        "volume that is not there",
+        put(f"{CONTAINER}.volumeMounts[0].name", "shmm"),
+        f"{CONTAINER}.volumeMounts[0].name",
+        "must be one of the pod's volumes",
+    ),
+    (
+        "GPUs that are only asked for",
+        put(f"{CONTAINER}.resources.limits", {"cpu": "6", "memory": "28Gi"}),
+        f"{CONTAINER}.resources.limits.nvidia.com/gpu",
+        "missing: must be the 1 of requests",
+    ),
+    (
+        "GPUs in two numbers",
+        put(f"{CONTAINER}.resources.limits", {"cpu": "6", "memory": "28Gi", "nvidia.com/gpu": 2}),
+        f"{CONTAINER}.resources.limits.nvidia.com/gpu",
+        "2: must be the 1 of requests",
+    ),
+    (
+        "more than the limit",
+        put(f"{CONTAINER}.resources.requests.memory", "29000Mi"),
+        f"{CONTAINER}.resources.requests.memory",
+        "must be at most the limit, 28Gi",
+    ),
+    (
+        "no processors",
+        drop(f"{CONTAINER}.resources.limits.cpu"),
+        f"{CONTAINER}.resources.limits.cpu",
+        "missing: Ray lends as many processors",
+    ),
+    (
+        "no amount",
+        put(f"{CONTAINER}.resources.limits.memory", "28 GB"),
+        f"{DOTTED}.containers.0.resources.limits.memory",
+        "pattern",
+    ),
+    (
+        "unknown effect of a taint",
+        put(f"{POD}.tolerations[0].effect", "NoSchedul"),
+        f"{DOTTED}.tolerations.0.effect",
+        "input should be",
+    ),
+    (
+        "dashboard for nobody",
+        put("spec.headGroupSpec.rayStartParams.dashboard-host", "127.0.0.1"),
+        "spec.headGroupSpec.rayStartParams.dashboard-host",
+        "must be 0.0.0.0 in a pod",
+    ),
+    (
+        "service for all",
+        put("spec.headGroupSpec.headService", {"spec": {"type": "LoadBalancer"}}),
+        "spec.headGroupSpec.headService.spec.type",
+        "must not open the dashboard",
+    ),
+    (
+        "autoscaler of today",
+        put("spec.autoscalerOptions.image", "rayproject/ray:nightly"),
+        "spec.autoscalerOptions.image",
+        "must name one image for good",
+    ),
+    ("another Ray", put("spec.rayVersion", "2.9.0"), "spec.rayVersion", "2.9.0: must be that of the images"),
+    (
+        "at least more than at most",
+        put("spec.workerGroupSpecs[0].minReplicas", 9),
+        "spec.workerGroupSpecs[0].minReplicas",
+        "must be at most the 8 of maxReplicas",
+    ),
+    (
+        "full price first",
+        put("spec.workerGroupSpecs[0].priority", 0),
+        "spec.workerGroupSpecs[0].priority",
+        "spot is asked for first",
+    ),
+    ("long name", put("metadata.name", "a" * 54), "metadata.name", "must have at most 53 letters"),
+    ("name of no service", put("metadata.name", "1.neuroiou"), "metadata.name", "pattern"),
     (
         "more than it needs",
         drop(f"{CONTAINER}.securityContext.capabilities"),
@@ -124,5 +224,36 @@ RAYJOB = files(
         drop("spec.rayClusterSpec.headGroupSpec.template.spec.containers[0].resources.limits.memory"),
         "spec.rayClusterSpec.headGroupSpec.template.spec.containers[0].resources.limits.memory",
         "missing",
+    ),
+    ("long name", put("metadata.name", "a" * 48), "metadata.name", "must have at most 47 letters"),
+    (
+        "typo in the submitter",
+        put("spec.submitterConfig.backofLimit", 1),
+        "spec.submitterConfig.backofLimit",
+        "did you mean spec.submitterConfig.backoffLimit?",
+    ),
+    (
+        "environment that is no YAML",
+        put("spec.runtimeEnvYAML", "env_vars: {A: "),
+        "spec.runtimeEnvYAML",
+        "must be YAML",
+    ),
+    (
+        "environment that is a list",
+        put("spec.runtimeEnvYAML", "- A"),
+        "spec.runtimeEnvYAML",
+        "must be a mapping",
+    ),
+    (
+        "number for a text in the environment",
+        put("spec.runtimeEnvYAML", "env_vars: {RAY_JOB_STOP_WAIT_TIME_S: 20}"),
+        "spec.runtimeEnvYAML.env_vars.RAY_JOB_STOP_WAIT_TIME_S",
+        '20: must be a text: write "20"',
+    ),
+    (
+        "secret inside the environment",
+        put("spec.runtimeEnvYAML", "env_vars: {AWS_SECRET_ACCESS_KEY: wJalr}"),
+        "spec.runtimeEnvYAML.env_vars.AWS_SECRET_ACCESS_KEY",
+        "(not shown): must not be a secret",
     ),
 )

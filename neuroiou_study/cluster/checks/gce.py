@@ -1,4 +1,4 @@
-"""Google's machines: the shape of an Instance in its discovery document, and what makes one safe."""
+"""Google's machines: the shape of an Instance, as its discovery document has it."""
 
 import json
 from collections.abc import Iterator
@@ -6,9 +6,11 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from neuroiou_study.cluster.checks.google_machine import check_google_machine
+from neuroiou_study.cluster.checks.head_machine import check_head_machine
 from neuroiou_study.cluster.checks.json_schema import against
-from neuroiou_study.cluster.checks.problem import Problem, items, mapping, missing, note, wrong
-from neuroiou_study.cluster.checks.sizes import is_spot, node_types
+from neuroiou_study.cluster.checks.problem import Problem, mapping, missing, wrong
+from neuroiou_study.cluster.checks.sizes import node_types
 
 _REQUIRED = {
     "machineType": "must be a size such as g2-standard-8: add it",
@@ -21,17 +23,21 @@ _MISSING = "cannot be looked at: google-api-python-client is missing: pip instal
 
 def check_gce(document: dict[str, Any]) -> Iterator[Problem]:
     """Every ``node_config`` of a GCP file."""
+    zone = mapping(document.get("provider")).get("availability_zone")
+    if isinstance(zone, str) and "," in zone:
+        yield wrong("provider.availability_zone", zone, "must be one zone, Ray's launcher for Google takes no more")
     try:
         schema = instance_schema()
     except ModuleNotFoundError:
         yield Problem(f"provider.type: gcp: {_MISSING}")
         return
-    for where, node_type, _ in node_types(document):
+    for where, node_type, is_head in node_types(document):
         config, at = mapping(node_type.get("node_config")), f"{where}.node_config"
         yield from against(schema, config, at)
         yield from (missing(f"{at}.{key}", rule) for key, rule in _REQUIRED.items() if not config.get(key))
-        for rule in (_disks, _network, _scheduling, _account):
-            yield from rule(at, node_type)
+        yield from check_google_machine(at, node_type)
+        if is_head:
+            yield from check_head_machine(where, node_type)
 
 
 @cache
@@ -59,46 +65,3 @@ def _schema(said: dict[str, Any]) -> dict[str, Any]:
             return {}
         case kind:
             return {"type": kind, **({"enum": said["enum"]} if "enum" in said else {})}
-
-
-def _disks(where: str, node_type: dict[str, Any]) -> Iterator[Problem]:
-    for number, disk in enumerate(items(mapping(node_type.get("node_config")).get("disks"))):
-        at = f"{where}.disks[{number}]"
-        image = mapping(mapping(disk).get("initializeParams")).get("sourceImage")
-        if mapping(disk).get("boot") is True and not image:
-            yield missing(f"{at}.initializeParams.sourceImage", "must be your machine image: name it")
-        if isinstance(image, str) and "/family/" in image:
-            rule = "must be one image: a family's newest is another tomorrow: name it by its own name"
-            yield wrong(f"{at}.initializeParams.sourceImage", image, rule)
-        if mapping(disk).get("autoDelete") is not True:
-            yield wrong(f"{at}.autoDelete", False, "must be true: a disk that stays is paid for ever")
-
-
-def _network(where: str, node_type: dict[str, Any]) -> Iterator[Problem]:
-    for number, each in enumerate(items(mapping(node_type.get("node_config")).get("networkInterfaces"))):
-        network = mapping(each).get("network")
-        if isinstance(network, str) and network.endswith("networks/default"):
-            rule = "must be a network of your own: Google's default one lets ssh in from the world"
-            yield wrong(f"{where}.networkInterfaces[{number}].network", network, rule)
-
-
-def _scheduling(where: str, node_type: dict[str, Any]) -> Iterator[Problem]:
-    scheduling = mapping(mapping(node_type.get("node_config")).get("scheduling"))
-    if is_spot(node_type) and scheduling.get("automaticRestart") is not False:
-        restart = scheduling.get("automaticRestart", "missing")
-        yield wrong(f"{where}.scheduling.automaticRestart", restart, "must be false for a spot machine: correct it")
-    if mapping(node_type.get("resources")).get("GPU") and scheduling.get("onHostMaintenance") != "TERMINATE":
-        kept = scheduling.get("onHostMaintenance", "missing")
-        rule = "must be TERMINATE: a machine with a GPU cannot move to another host"
-        yield wrong(f"{where}.scheduling.onHostMaintenance", kept, rule)
-
-
-def _account(where: str, node_type: dict[str, Any]) -> Iterator[Problem]:
-    config = mapping(node_type.get("node_config"))
-    for number, account in enumerate(items(config.get("serviceAccounts"))):
-        email = mapping(account).get("email")
-        if isinstance(email, str) and email.endswith("-compute@developer.gserviceaccount.com"):
-            rule = "must be an account of its own: the project's default one may do nearly everything"
-            yield wrong(f"{where}.serviceAccounts[{number}].email", email, rule)
-    if not config.get("labels"):
-        yield note(f"{where}.labels", "missing", "a bill cannot be divided without: label it")

@@ -8,12 +8,15 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from neuroiou_study.cluster.checks.quantities import PATTERN
 from neuroiou_study.spec.base import Spec
 
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
+Dns = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$")]
+"""What services may be called, which KubeRay names after the cluster."""
 Texts = dict[str, str]
 Whole = Annotated[int, Field(ge=0)]
-Quantity = int | Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?(m|[kMGTPE]|[KMGTPE]i)?$")]
+Quantity = int | Annotated[str, StringConstraints(pattern=PATTERN)]
 
 
 class Fields(Spec):
@@ -78,6 +81,16 @@ class Container(Fields):
     securityContext: SecurityContext | None = None
 
 
+class Toleration(Fields):
+    """A taint of nodes that a pod bears."""
+
+    key: str | None = None
+    operator: Literal["Exists", "Equal"] = "Equal"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    tolerationSeconds: int | None = None
+
+
 class Pod(Fields):
     """A pod."""
 
@@ -93,7 +106,7 @@ class Pod(Fields):
     securityContext: SecurityContext | None = None
     serviceAccountName: str | None = None
     nodeSelector: Texts | None = None
-    tolerations: list[Texts] | None = None
+    tolerations: list[Toleration] | None = None
     hostNetwork: bool | None = None
     hostPID: bool | None = None
     hostIPC: bool | None = None
@@ -102,7 +115,7 @@ class Pod(Fields):
 class Metadata(Fields):
     """Name and marks."""
 
-    name: Word
+    name: Dns
     namespace: Word | None = None
     labels: Texts | None = None
     annotations: Texts | None = None
@@ -181,12 +194,18 @@ class Cluster(Fields):
     autoscalerOptions: Autoscaler | None = None
 
 
+class Submitter(Fields):
+    """The Kubernetes job that submits ours."""
+
+    backoffLimit: Whole | None = None
+
+
 class Job(Fields):
     """What runs, and on what."""
 
     others: ClassVar[str] = (
         "clusterSelector deletionStrategy entrypointNumCpus entrypointNumGpus entrypointResources jobId managedBy "
-        "metadata submitterConfig submitterPodTemplate"
+        "metadata submitterPodTemplate"
     )
 
     entrypoint: Annotated[str, Field(min_length=1)]
@@ -199,6 +218,7 @@ class Job(Fields):
     preRunningDeadlineSeconds: Annotated[int, Field(ge=1)] | None = None
     backoffLimit: Whole = 0
     suspend: bool = False
+    submitterConfig: Submitter | None = None
 
 
 class RayCluster(Fields):
