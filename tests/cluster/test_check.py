@@ -9,7 +9,7 @@ import pytest
 
 from neuroiou_study.cluster.check import check
 from neuroiou_study.cluster.checks.problem import Problem
-from tests.cluster.wrong_file import SHIPPED, WrongFile, put, shipped
+from tests.cluster.wrong_file import SHIPPED, WrongFile, put, replace, shipped
 from tests.cluster.wrong_launcher import LAUNCHER
 from tests.cluster.wrong_machines import AWS, GCP
 from tests.cluster.wrong_pods import KUBERAY, RAYJOB
@@ -59,12 +59,19 @@ def test_notes_are_no_mistakes(tmp_path: Path) -> None:
     [
         ("available_node_types.l4-spot.node_config.InstanceType", "g99.xlarge", "g99.xlarge: not in our table"),
         ("available_node_types.l4-spot.node_config.TagSpecifications", [], "a bill cannot be divided"),
+        ("available_node_types.l4-spot.idle_timeout_s", 7200, "7200: every such worker is paid for so long"),
         ("idle_timeout_minutes", 600, "600: every worker is paid for so long"),
     ],
 )
 def test_what_is_only_worth_a_look(tmp_path: Path, place: str, value: object, says: str) -> None:
     (note,) = check(_changed(tmp_path, place, value))
     assert note.is_note and says in note.text
+
+
+def test_spot_machines_without_a_watcher_are_worth_a_look(tmp_path: Path) -> None:
+    unwatched = replace("worker_start_ray_commands[1]", "neuroiou_study.cluster.spot_notice", "time")
+    (note,) = check(WrongFile("", "aws-gpu.yaml", unwatched, "", "").write(tmp_path))
+    assert note.is_note and "a machine that is taken loses what it does" in note.text
 
 
 @pytest.mark.parametrize("text", ["", "- a", "a: [", "a: &x [*x]", "provider: local", "provider: {type: [aws]}", "1"])

@@ -4,6 +4,7 @@ from tests.cluster.wrong_file import both, drop, files, put, replace
 
 START = "head_start_ray_commands[1]"
 JOIN = "worker_start_ray_commands[1]"
+STORE = "NEUROIOU_STORE=s3://my-bucket/studies "
 WORLD = [{"FromPort": 22, "ToPort": 22, "IpProtocol": "tcp", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}]
 LAUNCHER = files(
     "aws-gpu.yaml",
@@ -259,5 +260,17 @@ LAUNCHER = files(
         both(put("max_workers", 3), put("available_node_types.l4-spot.min_workers", 4)),
         "Ray",
         "smaller than the sum of `min_workers`",
+    ),
+    (
+        "no store",
+        both(replace(START, STORE, ""), replace(JOIN, STORE, "")),
+        f"{START}: NEUROIOU_STORE",
+        "missing: must say where results go",
+    ),
+    (
+        "less than no GPU",
+        put("available_node_types.l4-spot.resources.GPU", -1),
+        "available_node_types.l4-spot.resources.GPU",
+        "-1 is less than the minimum of 0",
     ),
 )

@@ -49,7 +49,7 @@ def _growth(where: str, said: str, document: dict[str, Any]) -> Iterator[Problem
 def _watched(document: dict[str, Any]) -> Iterator[Problem]:
     commands = [str(each) for each in items(document.get(WORKERS))]
     if any(is_spot(each) for _, each, _ in node_types(document)) and not any(
-        "spot_notice" in each for each in commands
+        "cluster.spot_notice" in each for each in commands
     ):
         yield note(
             WORKERS, "no spot_notice", "a machine that is taken loses what it does: start the watcher beside Ray"
