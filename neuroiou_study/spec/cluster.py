@@ -26,8 +26,11 @@ _SECRET = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|CREDENTIAL|ACCESS_KEY|API_KE
 
 def is_pinned(image: str) -> bool:
     """Does ``image`` name one container image for good?"""
-    tag = image.rpartition("/")[2].partition(":")[2]
-    return "@sha256:" in image or tag.split("-")[0] not in ("", "latest", "nightly")
+    name, at, digest = image.partition("@")
+    if at:
+        return bool(re.fullmatch(r"sha256:[0-9a-f]{64}", digest))
+    tag = name.rpartition("/")[2].partition(":")[2]
+    return bool(tag) and not {"latest", "nightly"} & set(tag.split("-"))
 
 
 PINNED = "must name one image for good: give it a tag that is not latest, or @sha256:…"

@@ -48,7 +48,6 @@ def make_disk(disk: Path, home: Path, key: Path, address: str, environment: Mapp
     (disk / "authorized_keys").write_bytes(key.with_suffix(".pub").read_bytes())
     (disk / "hosts").write_text(f"127.0.0.1 localhost\n{address} {disk.name}\n")
     (disk / "passwd").write_text(_passwd(home))
-    (disk / "log").unlink(missing_ok=True)
     return disk
 
 

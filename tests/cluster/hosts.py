@@ -38,6 +38,7 @@ class Host:
 
     name: str
     address: str
+    bridge: str
     key: Path
     program: Program
 
@@ -60,6 +61,16 @@ class Host:
     def listening(self) -> list[Listening]:
         """On what its processes listen."""
         return listening(self.inside)
+
+    def power_on(self) -> None:
+        """Boot it, with the disk that it has. It ends with the thread that does this.
+
+        Raises RuntimeError, with the host's own words, if it does not come up.
+        """
+        _connect(self.address, self.bridge)
+        self.program.log.unlink(missing_ok=True)
+        self.program.start()
+        self.program.wait_until(lambda: "Server listening" in self.program.log.read_text())
 
     def power_off(self) -> None:
         """As if its plug were pulled: it says goodbye to nobody, and when this returns nothing of it runs."""
@@ -92,17 +103,14 @@ class Network:
         return self.folder / "key"
 
     def boot(self, name: str, address: str, environment: Mapping[str, str] | None = None) -> Host:
-        """A host that answers; booted again by its old name it has its old disk.
+        """A host that answers; ``environment`` is what each of its sessions begins with.
 
-        ``environment`` is what each of its sessions begins with. The host ends with the thread that booted it.
-        Raises RuntimeError, with the host's own words, if it does not come up.
+        Raises RuntimeError as :meth:`Host.power_on` does.
         """
         disk = make_disk(self.folder / name, self.folder / "home", self.key, address, environment or {})
-        _connect(address, self.bridge)
-        host = Host(name, address, self.key, Program(_boot_command(address, disk), disk / "log"))
+        host = Host(name, address, self.bridge, self.key, Program(_boot_command(address, disk), disk / "log"))
         self.at_end.callback(host.power_off)
-        host.program.start()
-        host.program.wait_until(lambda: "Server listening" in host.program.log.read_text())
+        host.power_on()
         return host
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,11 @@ class Ec2:
     """Which instances ran together, one after the other."""
     failure: Exception | None = None
 
+    @cached_property
+    def books(self) -> Any:
+        """A boto3 client of EC2 here."""
+        return self.client("ec2")
+
     def client(self, service: str) -> Any:
         """A boto3 client of ``service`` here."""
         keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x"}
@@ -50,13 +56,13 @@ class Ec2:
     def running(self) -> dict[str, dict[str, Any]]:
         """The instances that run now."""
         filters = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
-        found = self.client("ec2").describe_instances(Filters=filters)["Reservations"]
+        found = self.books.describe_instances(Filters=filters)["Reservations"]
         return {each["InstanceId"]: each for reservation in found for each in reservation["Instances"]}
 
     def volumes(self, instance: str) -> list[dict[str, Any]]:
         """Its disks; those of an instance that has ended are gone."""
         filters = [{"Name": "attachment.instance-id", "Values": [instance]}]
-        found: list[dict[str, Any]] = self.client("ec2").describe_volumes(Filters=filters)["Volumes"]
+        found: list[dict[str, Any]] = self.books.describe_volumes(Filters=filters)["Volumes"]
         return found
 
 
@@ -104,7 +110,7 @@ def _power(made: Ec2, rack: Network, environment: dict[str, str]) -> None:
 
 def account(made: Ec2, rack: Network, bucket: str, key_file: Path) -> dict[str, str]:
     """What `cluster/prerequisites.md` makes before the cluster; returns the values for the cluster file."""
-    cloud, iam = made.client("ec2"), made.client("iam")
+    cloud, iam = made.books, made.client("iam")
     for part in ("head", "worker"):
         name = f"neuroiou-{part}"
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=(POLICIES / "trust.json").read_text())

@@ -6,8 +6,7 @@ just goes; the study ends all the same, the machines go, and nothing is left.
 
 import os
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,214 +20,155 @@ from neuroiou_study.stages.ledger import Entry, Ledger
 from neuroiou_study.stages.open_store import open_store
 from neuroiou_study.stages.records import StudyRecords
 from neuroiou_study.stages.store import Store
-from tests.cluster.hosts import Network, need_hosts, network
-from tests.cluster.imds import Metadata, metadata
-from tests.cluster.moto_ec2 import REGION, ZONE, Ec2, account, ec2
+from tests.cluster.aws import PATIENCE, Place, is_head, market, place_on_aws, tags
+from tests.cluster.hosts import need_hosts
 from tests.conftest import REPOSITORY
 from tests.servers.fixtures import need
-from tests.servers.swift import missing_for_swift, swift
+from tests.servers.swift import missing_for_swift
 from tests.studies import call, write_study
 from tests.waiting import wait_until
 
-PATIENCE = 400
-BIN = Path(sys.executable).parent
 STUDY: dict[str, Any] = {
-    "finetune": {"epochs": 120},
+    "finetune": {"epochs": 100},
     "controls": {"ce": {"name": "cross_entropy"}},
     "budget": {"max_trials": 2},
     "resources": {"gpus_per_worker": 1, "cpus_per_worker": 1},
     "retry": {"crashes": 2},
 }
+SSH = ["ssh", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-i"]
 
 
 @dataclass(frozen=True)
-class Place:
-    """Everything that a cluster on AWS needs, and the file that was rendered for it."""
+class Job:
+    """A study that runs as a job, what it says, and what it has in the store."""
 
-    rack: Network
-    cloud: Ec2
-    told: Metadata
-    file: Path
-    store: str
-    account: dict[str, str]
-    environment: dict[str, str]
+    place: Place
+    process: "subprocess.Popen[str]"
+    log: Path
+    spec: StudySpec
+    store: Store
+    ledger: Ledger
 
-    def ray(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """The launcher, as a user calls it from outside."""
-        command = [str(BIN / "ray"), *arguments]
-        return subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, check=False, timeout=PATIENCE
-        )
+    def has_ended(self) -> bool:
+        assert self.place.cloud.failure is None
+        return self.process.poll() is not None
 
-    def workers(self) -> dict[str, dict[str, Any]]:
-        """The instances that run, without the head."""
-        return {name: each for name, each in self.cloud.running().items() if tags(each)["ray-node-type"] == "worker"}
+    def happens(self, what: Callable[[], object]) -> None:
+        """Return when ``what()``; fail if the job has ended before."""
+        wait_until(lambda: self.has_ended() or bool(what()), PATIENCE, every_seconds=0.5)
+        assert not self.has_ended(), self.log.read_text()[-3000:]
 
-    def head(self) -> str:
-        (name,) = self.cloud.running().keys() - self.workers().keys()
-        return name
+    def succeeds(self) -> None:
+        wait_until(self.has_ended, PATIENCE, every_seconds=0.5)
+        assert self.process.returncode == 0, self.log.read_text()[-3000:]
 
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    need(need_hosts() or missing_for_swift())
-    with network("10.77.2") as rack, swift(rack.gateway) as s3, metadata(rack.gateway) as told:
-        on_nodes = {**s3.environment, "AWS_EC2_METADATA_SERVICE_ENDPOINT": told.endpoint}
-        on_nodes["AWS_ENDPOINT_URL_S3"] = on_nodes.pop("AWS_ENDPOINT_URL")
-        with ec2(rack, on_nodes) as cloud:
-            for name, value in {**on_nodes, **cloud.environment}.items():
-                monkeypatch.setenv(name, value)
-            monkeypatch.setenv("RAY_AUTH_MODE", "token")
-            monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
-            bucket = s3.make_bucket("studies")
-            store, made = f"s3://{bucket}/runs", account(cloud, rack, bucket, rack.key)
-            file = rendered(tmp_path, made, rack.key, store)
-            yield Place(rack, cloud, told, file, store, made, dict(os.environ))
-
-
-def rendered(folder: Path, made: dict[str, str], key: Path, store: str) -> Path:
-    """The file for `ray up`, by the commands of the runbook."""
-    token, file = folder / "token", folder / "aws-gpu.yaml"
-    assert call("cluster", "token", "--to", token).returncode == 0
-    workers = "[{name: l4, instance: g6.xlarge, cpus: 1, gpus: 1, spot: 2, on_demand: 1}]"
-    values = {
-        "docker": "false",  # a host here cannot run containers
-        "path": str(BIN),
-        "store": store,
-        "tracking_uri": "null",
-        "token": str(token),
-        "idle_minutes": "1",
-        "aws.region": REGION,
-        "aws.zones": f"[{ZONE}]",
-        "aws.ami": made["ami"],
-        "aws.ssh_user": "root",
-        "aws.ssh_private_key": str(key),
-        "aws.subnets": f"[{made['subnet']}]",
-        "aws.security_groups": f"[{made['group']}]",
-        "aws.internal_ips": "true",
-        "aws.workers": workers,
-    }
-    settings = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
-    source = REPOSITORY / "cluster" / "cluster.yaml"
-    done = call("cluster", "render", source, "--provider", "aws", *settings, "--out", file)
-    assert done.returncode == 0, done.stderr
-    checked = call("cluster", "check", file)
-    assert checked.returncode == 0, checked.stderr
-    return file
-
-
-def tags(resource: dict[str, Any]) -> dict[str, str]:
-    return {each["Key"]: each["Value"] for each in resource["Tags"]}
-
-
-def market(instance: dict[str, Any]) -> str:
-    return str(instance.get("InstanceLifecycle", "on-demand"))
-
-
-@contextmanager
-def submitted(place: Place, folder: Path) -> Iterator["subprocess.Popen[str]"]:
-    """The job, submitted on the head, and followed."""
-    head = place.cloud.hosts[place.head()]
-    submit = f"ray job submit --address http://127.0.0.1:8265 --working-dir {folder}"
-    entry = f"python {REPOSITORY}/jobs/run_study.py study.yaml"
-    options = [word for each in ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null") for word in ("-o", each)]
-    token = "RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=~/.ray/auth_token"
-    command = ["ssh", "-i", str(head.key), *options, f"root@{head.address}", f"{token} {submit} -- {entry}"]
-    with (folder.parent / "job.log").open("w") as log:
-        job = subprocess.Popen(command, stdout=log, stderr=log, text=True)
-        try:
-            yield job
-        finally:
-            job.kill()
-            job.wait()
-
-
-def attempts(place: Place, study: Path, outcome: str) -> list[Entry]:
-    """Attempts at fine-tuning that are or ended as ``outcome``."""
-    entries = Ledger(load_study(study).identity, open_store(place.store)).entries()
-    return [each for each in entries if each.address.startswith("finetune/") and each.outcome == outcome]
+    def attempts(self, *outcomes: str) -> list[Entry]:
+        """Attempts at fine-tuning that are, or ended, as one of ``outcomes``, in the order of beginning."""
+        found = [each for each in self.ledger.entries() if each.address.startswith("finetune/")]
+        return sorted((each for each in found if each.outcome in outcomes), key=lambda each: each.begun)
 
 
 def machine_of(entry: Entry) -> str:
     return entry.process.rpartition(" on ")[2]
 
 
-@pytest.mark.timeout(900)
-def test_a_study_brings_its_machines_loses_two_and_leaves_none(place: Place, tmp_path: Path) -> None:
-    folder = tmp_path / "job"
-    folder.mkdir()
-    study = write_study(folder, **STUDY)
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    need(need_hosts() or missing_for_swift())
+    with place_on_aws(tmp_path) as made:
+        for name, value in made.environment.items():
+            if name.startswith("AWS_"):
+                monkeypatch.setenv(name, value)
+        yield made
+
+
+@contextmanager
+def submitted(place: Place, study: Path) -> Iterator[Job]:
+    """The job, submitted on the head, and followed while the block runs."""
+    submit = f"ray job submit --address http://127.0.0.1:8265 --working-dir {study.parent}"
+    entry = f"python {REPOSITORY}/jobs/run_study.py {study.name}"
+    token = "RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=~/.ray/auth_token"
+    head, log = place.head(), study.parent.with_suffix(".log")
+    command = [*SSH, str(head.key), f"root@{head.address}", f"{token} {submit} -- {entry}"]
+    spec, store = load_study(study), open_store(place.store)
+    with log.open("w") as said, subprocess.Popen(command, stdout=said, stderr=said, text=True) as process:
+        try:
+            yield Job(place, process, log, spec, store, Ledger(spec.identity, store))
+        finally:
+            process.kill()
+
+
+@contextmanager
+def launched(place: Place) -> Iterator[None]:
+    """The cluster is up while the block runs; afterwards nothing is left of it."""
     up = place.ray("up", "-y", str(place.file))
-    assert up.returncode == 0, up.stdout + up.stderr
-    assert len(place.cloud.running()) == 1  # the head; no worker before anybody asks
     try:
-        with submitted(place, folder) as job:
-            log = folder.parent / "job.log"
-
-            def happens(what: Any) -> None:
-                wait_until(lambda: what() or job.poll() is not None or place.cloud.failure is not None, PATIENCE)
-                assert place.cloud.failure is None and job.poll() is None, log.read_text()[-3000:]
-
-            happens(lambda: len(place.workers()) == 3)
-            taken = lose_one_with_notice(place, study, happens)
-            gone = lose_one_without(place, study, happens, taken)
-            wait_until(lambda: job.poll() is not None, PATIENCE)
-            assert job.returncode == 0, log.read_text()[-3000:]
-        check_study(place, study, taken, gone, undisturbed(study))
-        check_machines(place)
-        wait_until(lambda: not place.workers(), PATIENCE)  # without work they go
-        check_growth(place)
+        assert up.returncode == 0, up.stdout + up.stderr
+        yield
     finally:
         down = place.ray("down", "-y", str(place.file))
     assert down.returncode == 0, down.stdout + down.stderr
     wait_until(lambda: not place.cloud.running() and not place.cloud.hosts, 60)
+    assert place.cloud.failure is None
 
 
-def lose_one_with_notice(place: Place, study: Path, happens: Any) -> str:
+@pytest.mark.timeout(900)
+def test_a_study_brings_its_machines_loses_two_and_leaves_none(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "job").mkdir()
+    study = write_study(tmp_path / "job", **STUDY)
+    with launched(place):
+        assert place.workers() == {}  # before anybody asks
+        with submitted(place, study) as job:
+            job.happens(lambda: len(place.workers()) == 3)
+            taken = lose_one_with_notice(job)
+            gone = lose_one_without(job, taken)
+            job.succeeds()
+        check_study(job, taken, gone, undisturbed(study))
+        wait_until(lambda: not place.workers(), PATIENCE, every_seconds=0.5)  # without work they go
+        check_growth(place)
+    check_machines(place)
+
+
+def lose_one_with_notice(job: Job) -> str:
     """A machine on which a trial fine-tunes is announced to be taken; when the trial has left, it is."""
-    happens(lambda: attempts(place, study, "running"))
-    name = machine_of(attempts(place, study, "running")[0])
-    place.told.take(place.workers()[name]["PrivateIpAddress"])
-    happens(lambda: [each for each in attempts(place, study, "left") if machine_of(each) == name])
-    place.cloud.client("ec2").terminate_instances(InstanceIds=[name])
+    job.happens(lambda: job.attempts("running"))
+    name = machine_of(job.attempts("running")[0])
+    job.place.told.take(job.place.workers()[name]["PrivateIpAddress"])
+    job.happens(lambda: name in map(machine_of, job.attempts("left")))
+    job.place.end(name)
     return name
 
 
-def lose_one_without(place: Place, study: Path, happens: Any, taken: str) -> str:
+def lose_one_without(job: Job, taken: str) -> str:
     """Another one just goes, when its trial has a checkpoint in the store."""
-    objects = open_store(place.store).objects
 
-    def elsewhere() -> list[Entry]:
-        running = [each for each in attempts(place, study, "running") if machine_of(each) != taken]
-        return [each for each in running if objects.names(partial(each.address))]
+    def elsewhere() -> list[str]:
+        running = [each for each in job.attempts("running") if machine_of(each) != taken]
+        return [machine_of(each) for each in running if job.store.objects.names(partial(each.address))]
 
-    happens(elsewhere)
-    name = machine_of(elsewhere()[0])
-    place.cloud.client("ec2").terminate_instances(InstanceIds=[name])
+    job.happens(elsewhere)
+    name = elsewhere()[0]
+    job.place.end(name)
     return name
 
 
-def check_study(place: Place, study: Path, taken: str, gone: str, undisturbed: Path) -> None:
-    """Its results are those of a study that nobody disturbed; leaving is not a crash, and what was cut off goes on."""
-    spec = load_study(study)
-    assert results(spec, open_store(place.store)) == results(spec, open_store(str(undisturbed)))
-    entries = Ledger(spec.identity, open_store(place.store)).entries()
-    tuned = [each for each in entries if each.address.startswith("finetune/")]
-    assert [machine_of(each) for each in tuned if each.outcome == "left"] == [taken]
-    assert len([each for each in tuned if each.outcome == "complete"]) == 4
-    cut_off = {each.address: machine_of(each) for each in tuned if each.outcome == "running"}
-    assert list(cut_off.values()) == [gone]
-    assert not any(each.outcome == "failed" for each in entries)
-
-
-def undisturbed(study: Path) -> Path:
+def undisturbed(study: Path) -> Store:
     """The store of the same study, run here."""
     store = study.parent / "undisturbed"
     without_gpu = ("--set", "resources.gpus_per_worker=0")
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # as Ray gives a worker of one CPU
     done = call("run", study, "--store", store, "--backend", "local", *without_gpu, env=one_thread)
     assert done.returncode == 0, done.stdout + done.stderr
-    return store
+    return open_store(str(store))
+
+
+def check_study(job: Job, taken: str, gone: str, undisturbed: Store) -> None:
+    """Its results are those of a study that nobody disturbed; leaving is not a crash, and what was cut off goes on."""
+    assert results(job.spec, job.store) == results(job.spec, undisturbed)
+    assert [machine_of(each) for each in job.attempts("left")] == [taken]
+    assert [machine_of(each) for each in job.attempts("running")] == [gone]
+    assert len({each.address for each in job.attempts("complete")}) == len(job.attempts("complete")) == 4
+    assert not any(each.outcome == "failed" for each in job.ledger.entries())
 
 
 def results(spec: StudySpec, store: Store) -> dict[str, tuple[str, float | None]]:
@@ -239,27 +179,28 @@ def results(spec: StudySpec, store: Store) -> dict[str, tuple[str, float | None]
 def check_machines(place: Place) -> None:
     """What EC2 was asked for has all that makes it safe, and that a bill is read by."""
     instances = place.cloud.seen.values()
-    types = {(each["InstanceType"], market(each), tags(each)["ray-node-type"]) for each in instances}
-    assert types == {
-        *(("m7i.xlarge", "on-demand", "head"), ("g6.xlarge", "spot", "worker"), ("g6.xlarge", "on-demand", "worker"))
+    head, workers = [each for each in instances if is_head(each)], [each for each in instances if not is_head(each)]
+    assert {(each["InstanceType"], market(each)) for each in head} == {("m7i.xlarge", "on-demand")}
+    assert {(each["InstanceType"], market(each)) for each in workers} == {
+        *(("g6.xlarge", "spot"), ("g6.xlarge", "on-demand"))
     }
     for each in instances:
-        profile = f"instance-profile/neuroiou-{tags(each)['ray-node-type']}"
-        assert each["IamInstanceProfile"]["Arn"].endswith(profile)
+        part = "head" if is_head(each) else "worker"
+        assert each["IamInstanceProfile"]["Arn"].endswith(f":instance-profile/neuroiou-{part}")
         assert (each["ImageId"], each["SubnetId"]) == (place.account["ami"], place.account["subnet"])
         assert [group["GroupId"] for group in each["SecurityGroups"]] == [place.account["group"]]
-        metadata_options = each["MetadataOptions"]
-        assert (metadata_options["HttpTokens"], metadata_options["HttpPutResponseHopLimit"]) == ("required", 2)
+        options = each["MetadataOptions"]
+        assert (options["HttpTokens"], options["HttpPutResponseHopLimit"]) == ("required", 2)
         assert each["Volumes"] and all(volume["Encrypted"] for volume in each["Volumes"])
-        for bears_tags in (each, *each["Volumes"]):
-            assert {"cluster": "neuroiou", "project": "neuroiou", "owner": "me"}.items() <= tags(bears_tags).items()
+        for resource in (each, *each["Volumes"]):
+            assert {"cluster": "neuroiou", "project": "neuroiou", "owner": "me"}.items() <= tags(resource).items()
     assert place.told.refused == []
 
 
 def check_growth(place: Place) -> None:
-    """From no worker to spot machines, and to one at the full price beyond what there may be of those; then to none."""
-    kinds = {name: market(each) for name, each in place.cloud.seen.items() if name != place.head()}
-    looks = [sorted(kinds[name] for name in look & kinds.keys()) for look in place.cloud.looks]
-    assert looks[0] == looks[-1] == []
+    """From no worker to spot machines, and to one at the full price beyond what there may be of those."""
+    workers = {name: market(each) for name, each in place.cloud.seen.items() if not is_head(each)}
+    looks = [sorted(workers[name] for name in look & workers.keys()) for look in place.cloud.looks]
+    assert looks[0] == []
     assert next(look for look in looks if look) == ["spot"]
     assert max(looks, key=len) == ["on-demand", "spot", "spot"]

@@ -101,10 +101,10 @@ def test_a_host_without_power_says_goodbye_to_nobody_and_keeps_its_disk(nothing_
     assert not any(process.is_running() for process in running) and second.processes() == []
     said, complaint = client.communicate(timeout=30)
     assert said == "" and "TimeoutError" in complaint
-    again = rack.boot("second", SECOND)
-    assert again.run("cat ~/note").stdout == "kept\n"
-    assert again.run("cat /sys/class/net/eth0/address").stdout == card != ""
-    assert again.processes() == []
+    second.power_on()
+    assert second.run("cat ~/note").stdout == "kept\n"
+    assert second.run("cat /sys/class/net/eth0/address").stdout == card != ""
+    assert second.processes() == []
 
 
 def test_a_host_that_does_not_come_up_says_why_and_leaves_nothing(nothing_left: None) -> None:

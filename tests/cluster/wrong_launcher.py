@@ -273,4 +273,16 @@ LAUNCHER = files(
         "available_node_types.l4-spot.resources.GPU",
         "-1 is less than the minimum of 0",
     ),
+    (
+        "nightly image of a version",
+        put("docker.head_image", "rayproject/ray:2.60.0-nightly"),
+        "docker.head_image",
+        "must name one image for good",
+    ),
+    (
+        "half a digest",
+        put("docker.head_image", "rayproject/ray@sha256:0123"),
+        "docker.head_image",
+        "must name one image for good",
+    ),
 )

@@ -88,15 +88,20 @@ class StudyUnderTest:
 
     def outcome(self) -> "Outcome":
         """Everything that it left, to be compared with another's."""
+        uri = self.tracking_uri or f"sqlite:///{self.folder / 'runs' / 'mlflow.db'}"
+        return Outcome(trials=self.trials(), files=self.files(), shown=shown(uri, self.spec))
+
+    def trials(self) -> dict[str, str]:
+        """What :attr:`Outcome.trials` says."""
+        records = StudyRecords(self.spec, self.store)
+        return {record.assignment.name: _result(record.model_dump(mode="json")) for record in records}
+
+    def files(self) -> dict[str, dict[str, str]]:
+        """What :attr:`Outcome.files` says."""
         spec, store = self.spec, self.store
-        records = {record.assignment.name: record for record in StudyRecords(spec, store)}
-        trials = [trial for record in records.values() for trial in record.assignment.specs(spec)]
+        trials = [trial for record in StudyRecords(spec, store) for trial in record.assignment.specs(spec)]
         addresses = {step.address for trial in trials for step in plan(trial).values()}
-        return Outcome(
-            trials={name: _result(record.model_dump(mode="json")) for name, record in records.items()},
-            files={address: _files(store, address) for address in sorted(addresses)},
-            shown=shown(self.tracking_uri or f"sqlite:///{self.folder / 'runs' / 'mlflow.db'}", spec),
-        )
+        return {address: _files(store, address) for address in sorted(addresses)}
 
 
 @dataclass(frozen=True)
