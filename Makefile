@@ -46,7 +46,7 @@ check: $(INSTALLED)  ## format, lint, types, layers
 	$(BIN)/lint-imports
 
 test: check  ## everything that CI runs
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore $(ONPREM) --ignore $(AWS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 30 --ignore $(ONPREM) --ignore $(AWS)
 	$(BIN)/python -m pytest $(ONPREM)
 
 test-aws: $(INSTALLED)  ## launch a cluster on AWS, against an emulator of EC2

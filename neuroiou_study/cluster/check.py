@@ -12,15 +12,17 @@ from neuroiou_study.cluster.checks.launcher import PROVIDERS, check_launcher
 from neuroiou_study.cluster.checks.problem import Problem, items, mapping, wrong
 from neuroiou_study.cluster.checks.sizes import compared
 from neuroiou_study.spec import SpecError
+from neuroiou_study.spec.base import Spec
 from neuroiou_study.spec.cluster import ClusterSpec
 from neuroiou_study.spec.document import read_document
 from neuroiou_study.spec.explain import explain
+from neuroiou_study.spec.prices import PricesSpec
 
 
 def check(path: Path) -> list[Problem]:
     """Every mistake in the file at ``path``, *file: where: value: rule: remedy*, and notes; none if it is right.
 
-    The file may be the small cluster file, or what was rendered of it, changed by hand or not.
+    The file may be the small cluster file, what was rendered of it, changed by hand or not, or a price list.
     """
     try:
         document = read_document(path, ClusterSpec)
@@ -37,17 +39,27 @@ def _of_kind(document: dict[str, Any]) -> Iterator[Problem]:
         yield from check_launcher(document)
     elif "images" in document or "store" in document:
         yield from _cluster_file(document)
+    elif "machines" in document:
+        yield from _mistakes(document, PricesSpec)
     else:
-        rule = f"must be {', '.join(PROVIDERS)}, or the file have apiVersion: {API}, or images: see cluster/"
+        rule = f"must be {', '.join(PROVIDERS)}, or the file have apiVersion: {API}, images or machines: see cluster/"
         yield wrong("provider.type", kind, rule)
 
 
 def _cluster_file(document: dict[str, Any]) -> Iterator[Problem]:
-    try:
-        ClusterSpec.model_validate(document)
-    except ValidationError as error:
-        yield from (Problem(line) for line in explain(error, document, ClusterSpec))
+    mistakes = _mistakes(document, ClusterSpec)
+    if mistakes:
+        yield from mistakes
         return
     for provider in ("aws", "gcp"):
         for number, workers in enumerate(items(mapping(document.get(provider)).get("workers"))):
             yield from compared(f"{provider}.workers.{number}", ("cpus", "gpus"), workers, workers["instance"])
+
+
+def _mistakes(document: dict[str, Any], kind: type[Spec]) -> list[Problem]:
+    """What keeps ``document`` from being a ``kind``."""
+    try:
+        kind.model_validate(document)
+    except ValidationError as error:
+        return [Problem(line) for line in explain(error, document, kind)]
+    return []

@@ -48,6 +48,12 @@ class Place:
         (name,) = (name for name, each in self.cloud.running().items() if is_head(each))
         return self.cloud.hosts[name]
 
+    def says(self) -> str:
+        """What the head knows of the cluster and of the job, for who has to find out what went wrong."""
+        logs = "/tmp/ray/session_latest/logs"
+        asked = "ray status", f"tail -n 40 {logs}/job-driver-*.log", f"tail -n 40 {logs}/monitor.log"
+        return "\n".join(done.stdout + done.stderr for done in map(self.head().run, asked))
+
     def end(self, instance: str) -> None:
         """As the spot market does when the time is up."""
         self.cloud.books.terminate_instances(InstanceIds=[instance])

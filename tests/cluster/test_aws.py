@@ -59,7 +59,11 @@ class Job:
         assert not self.has_ended(), self.log.read_text()[-3000:]
 
     def succeeds(self) -> None:
-        wait_until(self.has_ended, PATIENCE, every_seconds=0.5)
+        try:
+            wait_until(self.has_ended, PATIENCE, every_seconds=0.5)
+        except AssertionError as error:
+            attempts = "\n".join(map(str, sorted(self.ledger.entries(), key=lambda each: each.begun)))
+            raise AssertionError(f"{error}\n{attempts}\n{self.place.says()}") from error
         assert self.process.returncode == 0, self.log.read_text()[-3000:]
 
     def attempts(self, *outcomes: str) -> list[Entry]:

@@ -13,14 +13,22 @@ from tests.cluster.wrong_file import SHIPPED, WrongFile, put, replace, shipped
 from tests.cluster.wrong_launcher import LAUNCHER
 from tests.cluster.wrong_machines import AWS, GCP
 from tests.cluster.wrong_pods import KUBERAY, RAYJOB
-from tests.cluster.wrong_small import ONPREM, SMALL
+from tests.cluster.wrong_small import ONPREM, PRICE_LIST, SMALL
 from tests.studies import call
 
-WRONG_FILES = [*LAUNCHER, *AWS, *GCP, *ONPREM, *KUBERAY, *RAYJOB, *SMALL]
+WRONG_FILES = [*LAUNCHER, *AWS, *GCP, *ONPREM, *KUBERAY, *RAYJOB, *SMALL, *PRICE_LIST]
 SECRETS = ("wJalr", "A1B2C3D4E5F6G7H8", "MIIE", "hunter2")
 """Parts of those that wrong files tell: no message repeats them."""
 JUNK: list[Any] = [None, [], {}, "x", -1, 0.5, True, [["x"]], {"x": {}}]
-RIGHT = ["aws-gpu.yaml", "gcp-gpu.yaml", "onprem.yaml", "kuberay-rayjob.yaml", "kuberay-cluster.yaml", "cluster.yaml"]
+RIGHT = [
+    "aws-gpu.yaml",
+    "gcp-gpu.yaml",
+    "onprem.yaml",
+    "kuberay-rayjob.yaml",
+    "kuberay-cluster.yaml",
+    "cluster.yaml",
+    "prices.yaml",
+]
 
 
 @pytest.mark.parametrize("file", RIGHT)

@@ -36,7 +36,7 @@ class WrongFile:
         document = copy.deepcopy(shipped(self.file))
         self.change(document)
         path = folder / self.file
-        path.write_text(json.dumps(document))  # JSON is YAML
+        path.write_text(json.dumps(document, default=str))  # JSON is YAML; a date is text in it
         return path
 
 

@@ -94,3 +94,9 @@ SMALL = files(
     ("own mark", put("tags.cluster", "x"), "tags.cluster", "is the name of the cluster already"),
     ("GPUs that are not there", put("aws.workers[0].gpus", 2), "aws.workers.0.gpus", "must be the 1 of g6.xlarge"),
 )
+PRICE_LIST = files(
+    "prices.yaml",
+    ("typo in a price", put("machines.0.spott", 1.0), "machines.0.spott", "unknown key"),
+    ("price below 0", put("machines.0.on_demand", -1), "machines.0.on_demand", "greater than or equal to 0"),
+    ("no date", drop("date"), "date", "missing"),
+)
