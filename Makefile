@@ -1,6 +1,5 @@
 # make demo   the quickstart study, in an environment it makes itself
 # make test   checks and tests, likewise
-# make test-aws  a cluster on AWS, emulated
 # make bench  what the loss, a step, a study cost
 # make chaos  what is left when anything is killed at any moment
 # make ui     the demo's trials in the browser
@@ -9,12 +8,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 STORE := runs
-# Tests that launch whole clusters on this machine: they need it for themselves. That of AWS takes longer: make test-aws.
-ONPREM := tests/cluster/test_onprem.py
-AWS := tests/cluster/test_aws.py
+# Tests that launch whole clusters on this machine: they need it for themselves.
+CLUSTERS := tests/cluster/test_onprem.py tests/cluster/test_aws.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo ui check test test-aws bench chaos format constraints clean
+.PHONY: help install demo ui check test bench chaos format constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -46,11 +44,8 @@ check: $(INSTALLED)  ## format, lint, types, layers
 	$(BIN)/lint-imports
 
 test: check  ## everything that CI runs
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 30 --ignore $(ONPREM) --ignore $(AWS)
-	$(BIN)/python -m pytest $(ONPREM)
-
-test-aws: $(INSTALLED)  ## launch a cluster on AWS, against an emulator of EC2
-	$(BIN)/python -m pytest $(AWS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 30 $(CLUSTERS:%=--ignore %)
+	$(BIN)/python -m pytest --durations 5 $(CLUSTERS)
 
 bench: $(INSTALLED)  ## what things cost; BENCH_ARGS="--quick --json FILE"
 	@$(BIN)/python -m tests.benchmarks $(BENCH_ARGS)

@@ -32,7 +32,8 @@ STUDY: dict[str, Any] = {
     "finetune": {"epochs": 100},
     "controls": {"ce": {"name": "cross_entropy"}},
     "budget": {"max_trials": 2},
-    "resources": {"gpus_per_worker": 1, "cpus_per_worker": 1},
+    # One worker for what is shared: several would meet by NCCL, which is not where there is no GPU.
+    "resources": {"gpus_per_worker": 1, "cpus_per_worker": 1, "shared_workers": 1},
     "retry": {"crashes": 2},
 }
 SSH = ["ssh", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-i"]
