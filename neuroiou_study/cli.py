@@ -146,9 +146,21 @@ def status(file: File, overrides: Set = [], store: StoreAt = "./runs", as_json: 
 
 
 @app.command()
-def report(file: File, overrides: Set = [], store: StoreAt = "./runs", as_json: AsJson = False) -> None:  # noqa: B006
+def report(
+    file: File,
+    overrides: Set = [],  # noqa: B006
+    store: StoreAt = "./runs",
+    as_json: AsJson = False,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write it as one HTML file that opens anywhere.")
+    ] = None,
+) -> None:
     """Print the leaderboard: the best of each arm, with its difference to the cross-entropy control."""
-    _print_report(_load(file, overrides), at_the_door(lambda: _open_store(store)), as_json)
+    study, opened = _load(file, overrides), at_the_door(lambda: _open_store(store))
+    if html is not None:
+        _write_page(study, opened, html)
+    else:
+        _print_report(study, opened, as_json)
 
 
 @app.command()
@@ -245,6 +257,21 @@ def _run(study: StudySpec, store: Store, where: Where) -> None:
         end(BUSY, str(error))
     except Stopped as stopped:
         end(stopped.exit_code, "stopped; the same command continues where it stopped")
+
+
+def _write_page(study: StudySpec, store: Store, to: Path) -> None:
+    from neuroiou_study.orchestrate.importance import importances
+    from neuroiou_study.report.page.make_page import make_page
+    from neuroiou_study.stages.records import StudyRecords
+
+    def make() -> str:
+        records = list(StudyRecords(study, store))
+        return make_page(study, store, records, importances(study, records))
+
+    with err.status("making the report"):
+        page = or_fail(make)
+    at_the_door(lambda: to.write_text(page, encoding="utf-8"))
+    out.print(f"{to}: the report of {study.identity}; it needs no other file", soft_wrap=True)
 
 
 def _print_report(study: StudySpec, store: Store, as_json: bool = False) -> Leaderboard:

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from neuroiou_study.report.examples import Example
 from neuroiou_study.report.figures import entitle, save
-from neuroiou_study.report.make_figure5 import ARMS, Example
+from neuroiou_study.report.make_figure5 import ARMS
 from neuroiou_study.report.palette import palette
 from neuroiou_study.report.paper import CLAIMS, NAMES
 

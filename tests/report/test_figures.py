@@ -10,10 +10,10 @@ from PIL import Image
 
 from neuroiou_study.core.data.dataset import Sample
 from neuroiou_study.report.draw_examples import draw_examples
+from neuroiou_study.report.examples import BEST, SECOND, TYPICAL, WORST, Example, choose
 from neuroiou_study.report.figures import draw_bars, draw_table
 from neuroiou_study.report.make_bars import MEAN, Panel, Scores, above_ce
 from neuroiou_study.report.make_figure2 import make_figure2
-from neuroiou_study.report.make_figure5 import BEST, SECOND, TYPICAL, WORST, Example, choose
 from neuroiou_study.report.make_table1 import Line
 from neuroiou_study.report.palette import palette
 from neuroiou_study.report.paper import TABLE1, TABLE1_MEANS, VOC_CLASSES

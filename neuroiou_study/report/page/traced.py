@@ -1,0 +1,67 @@
+"""Where every number of the page comes from: what it cost, the stages behind each trial, and how to do it again."""
+
+import platform
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from neuroiou_study import __version__
+from neuroiou_study.report.page.section import PageTable, Section
+from neuroiou_study.report.status import cost_line
+from neuroiou_study.spec import StudySpec
+from neuroiou_study.stages.ledger import Entry, Ledger, total
+from neuroiou_study.stages.records import StudyRecords, TrialRecord
+from neuroiou_study.stages.store import Store
+
+
+def cost_section(study: StudySpec, store: Store) -> Section:
+    """What the study took, stage by stage."""
+    entries = Ledger(study.identity, store).entries()
+    if not entries:
+        return Section("cost", "What it cost")
+    by_stage: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        by_stage[entry.address.partition("/")[0]].append(entry)
+    rows = [_cost_cells(stage, by_stage[stage]) for stage in by_stage]
+    columns = ("stage", "attempts", "without a result", "hours", "CPU hours", "GPU hours", "hours lost")
+    return Section("cost", "What it cost", [cost_line(total(entries))], (), [PageTable("By stage", columns, rows)])
+
+
+def _cost_cells(stage: str, entries: Sequence[Entry]) -> list[str]:
+    cost = total(entries)
+    seconds = (cost.seconds, cost.cpu_seconds, cost.gpu_seconds, cost.lost_seconds)
+    return [stage, str(cost.attempts), str(cost.unfinished), *(f"{each / 3600:.3f}" for each in seconds)]
+
+
+def reproduce_section(study: StudySpec, store: Store, records: Sequence[TrialRecord]) -> Section:
+    """The study, seeds, versions and machines, and the address of every result."""
+    says = (
+        "The study file is the whole recipe: run it again, anywhere; what is in the store is not made anew.",
+        "Every trial is a run of its name in MLflow; every address below is a folder in the store.",
+    )
+    confirmations = StudyRecords(study, store).confirmations()
+    stages = [cells for record in (*records, *confirmations) for cells in _stage_cells(record)]
+    tables = [
+        PageTable("How it was made", ("what", "value"), list(_facts(study, store))),
+        PageTable("The results behind each trial", ("trial", "seed", "stage", "address"), stages, is_folded=True),
+    ]
+    return Section("reproduce", "How to reproduce it", says, (), tables)
+
+
+def _facts(study: StudySpec, store: Store) -> Iterator[tuple[str, str]]:
+    devices = sorted({entry.device for entry in Ledger(study.identity, store).entries() if entry.device})
+    yield "study", f"{study.name} ({study.identity})"
+    yield "command", "neuroiou-study run FILE, with the file that `study.json` of the store keeps"
+    yield "store", store.address
+    yield "seeds of the search", ", ".join(map(str, study.seeds))
+    yield "fresh seeds", ", ".join(map(str, study.fresh_seeds)) or "none"
+    yield "workers of a trial", str(study.resources.workers)
+    yield "computed on", ", ".join(devices) or "not noted"
+    yield "this page", f"neuroiou-study {__version__}, torch {torch.__version__}, Python {platform.python_version()}"
+
+
+def _stage_cells(record: TrialRecord) -> Iterator[list[str]]:
+    for run in record.runs:
+        for stage, address in run.stages.items():
+            yield [record.assignment.name, str(run.seed), stage, address]
