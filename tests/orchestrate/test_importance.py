@@ -9,7 +9,11 @@ from tests.studies import TINY
 def record(number: int) -> TrialRecord:
     """Its score is its learning rate's; depth changes nothing."""
     lr = 1e-4 * 10 ** (2 * ((number * 7) % 16) / 15)
-    values: dict[str, Scalar] = {"fit_surrogate.depth": 1 + number % 3, "fit_surrogate.inputs": "prob3", "finetune.lr": lr}
+    values: dict[str, Scalar] = {
+        "fit_surrogate.depth": 1 + number % 3,
+        "fit_surrogate.inputs": "prob3",
+        "finetune.lr": lr,
+    }
     run = SeedRun(seed=0, stages={}, history=[])
     assignment = Assignment(arm="neuroiou", number=number, values=values)
     return TrialRecord(assignment=assignment, state="complete", score=lr, error=None, seconds=1.0, runs=[run])
