@@ -6,7 +6,7 @@ from typing import Any
 
 from neuroiou_study.orchestrate.shown import ONCE, Series
 from neuroiou_study.report.leaderboard import ArmRow, Leaderboard
-from neuroiou_study.report.tables import caveats, verdict
+from neuroiou_study.report.tables import caveats, number, short, verdict
 from neuroiou_study.spec import Scalar, StudySpec
 from neuroiou_study.stages.ledger import Total
 from neuroiou_study.stages.records import STATES
@@ -76,8 +76,8 @@ def _arm_rows(board: Leaderboard) -> list[list[str]]:
             row.arm,
             row.loss,
             row.trial or "–",
-            *map(_number, (row.select_miou, row.val_miou)),
-            _signed(row.difference_to_ce),
+            *map(number, (row.select_miou, row.val_miou)),
+            number(row.difference_to_ce, "+.4f"),
         ]
         for row in board.arms
     ]
@@ -85,7 +85,7 @@ def _arm_rows(board: Leaderboard) -> list[list[str]]:
 
 def _trial_rows(board: Leaderboard) -> list[list[str]]:
     return [
-        [trial["trial"], trial["state"], _number(trial["select_miou"]), _values(trial["values"])]
+        [trial["trial"], trial["state"], number(trial["select_miou"]), _values(trial["values"])]
         for trial in board.trials[:NOTE_TRIALS]
     ]
 
@@ -95,13 +95,4 @@ def _table(columns: list[str], rows: Sequence[list[str]]) -> str:
 
 
 def _values(values: dict[str, Scalar]) -> str:
-    texts = (f"{value:.3g}" if isinstance(value, float) else str(value) for value in values.values())
-    return ", ".join(f"`{name}` {text}" for name, text in zip(values, texts, strict=True))
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4f}"
-
-
-def _signed(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.4f}"
+    return ", ".join(f"`{name}` {short(value)}" for name, value in values.items())

@@ -66,10 +66,10 @@ def _arms_table(board: Leaderboard) -> Table:
         table.add_column(column, justify="right")
     for row in board.arms:
         is_reference = row.arm == board.ce_control
-        difference = "control" if is_reference else _number(row.difference_to_ce, "+.4f")
-        on_val = (_number(row.val_miou), _number(row.val_miou_without_background))
-        scores = (_number(row.select_miou), *on_val, difference)
-        table.add_row(row.trial or f"{row.arm}: none", *scores, _outcome(row))
+        difference = "control" if is_reference else number(row.difference_to_ce, "+.4f")
+        on_val = (number(row.val_miou), number(row.val_miou_without_background))
+        scores = (number(row.select_miou), *on_val, difference)
+        table.add_row(row.trial or f"{row.arm}: none", *scores, outcome(row))
     return table
 
 
@@ -113,7 +113,8 @@ def _comparison(each: Comparison) -> tuple[str, str, str, str]:
     return f"{each.value:+.4f}", interval, f"{each.p_holm:.3g}", each.verdict
 
 
-def _outcome(row: ArmRow) -> str:
+def outcome(row: ArmRow) -> str:
+    """How many trials the row's arm had, and how many of them did not end well."""
     counted = [(row.pruned, "pruned"), (row.gated, "gated"), (row.failed, "failed")]
     remarks = ", ".join(f"{number} {state}" for number, state in counted if number)
     total = str(row.complete + row.pruned + row.gated + row.failed)
@@ -129,7 +130,7 @@ def _trials_table(board: Leaderboard, num_trials: int) -> Table:
     table.add_column("values")
     for row in board.trials[:num_trials]:
         remark = _shortened(row["error"]) if row["error"] else _values(row["values"])
-        table.add_row(row["trial"], row["state"], _number(row["select_miou"]), remark)
+        table.add_row(row["trial"], row["state"], number(row["select_miou"]), remark)
     return table
 
 
@@ -138,7 +139,7 @@ def _values(values: dict[str, Scalar]) -> str:
     groups: dict[str, list[str]] = {}
     for name, value in values.items():
         group, _, field = name.partition(".")
-        groups.setdefault(group, []).append(f"{field} {_short(value)}")
+        groups.setdefault(group, []).append(f"{field} {short(value)}")
     return "; ".join(f"{group}: {', '.join(fields)}" for group, fields in groups.items())
 
 
@@ -146,9 +147,11 @@ def _shortened(text: str) -> str:
     return text if len(text) <= 100 else f"{text[:99]}…"
 
 
-def _number(value: float | None, form: str = ".4f") -> str:
-    return "–" if value is None else format(value, form)
+def number(value: float | None, form: str = ".4f") -> str:
+    """``value`` as every table of a report writes it; a dash where there is none."""
+    return "–" if value is None or isnan(value) else format(value, form)
 
 
-def _short(value: Scalar) -> str:
+def short(value: Scalar) -> str:
+    """A searched value with as many digits as tell it from others."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,13 +10,13 @@ from typing import Any
 
 from tests.cluster.hosts import Host, network
 from tests.cluster.imds import Metadata, metadata
+from tests.cluster.launcher import BIN, ray
 from tests.cluster.moto_ec2 import REGION, ZONE, Ec2, account, ec2
 from tests.conftest import REPOSITORY
 from tests.servers.swift import swift
 from tests.studies import call
 
 PATIENCE = 400
-BIN = Path(sys.executable).parent
 PREFIX = "10.77.2"
 WORKERS = "[{name: l4, instance: g6.xlarge, cpus: 1, gpus: 1, spot: 2, on_demand: 1}]"
 
@@ -35,10 +34,7 @@ class Place:
 
     def ray(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Ray's own commands, from outside."""
-        command = [str(BIN / "ray"), *arguments]
-        return subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, check=False, timeout=PATIENCE
-        )
+        return ray(self.environment, *arguments, patience_seconds=PATIENCE)
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """The instances that run, without the head."""
@@ -107,9 +103,9 @@ def rendered(folder: Path, made: dict[str, str], key: Path, store: str) -> Path:
         "aws.internal_ips": "true",
         "aws.workers": WORKERS,
     }
-    settings = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
+    options = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
     source = REPOSITORY / "cluster" / "cluster.yaml"
-    done = call("cluster", "render", source, "--provider", "aws", *settings, "--out", file)
+    done = call("cluster", "render", source, "--provider", "aws", *options, "--out", file)
     assert done.returncode == 0, done.stderr
     checked = call("cluster", "check", file)
     assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,12 +9,12 @@ from pathlib import Path
 
 from neuroiou_study.cluster.start import PORTS
 from tests.cluster.hosts import Host, Network
+from tests.cluster.launcher import BIN, ray
 from tests.conftest import REPOSITORY
 from tests.servers.process import accepts, free_ports
 from tests.studies import call
 from tests.waiting import wait_until
 
-BIN = Path(sys.executable).parent
 PATIENCE = 420
 AGENT_PORT = PORTS["dashboard-agent-listen-port"]
 HEAD, WORKERS = "11", ("12", "13", "14")
@@ -33,10 +32,7 @@ class Cluster:
 
     def ray(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Ray's own commands, from outside."""
-        command = [str(BIN / "ray"), *arguments]
-        return subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, check=False, timeout=PATIENCE
-        )
+        return ray(self.environment, *arguments, patience_seconds=PATIENCE)
 
     @contextmanager
     def tunnel(self) -> Iterator[str]:

@@ -20,7 +20,8 @@ from neuroiou_study.stages.ledger import Entry, Ledger
 from neuroiou_study.stages.open_store import open_store
 from neuroiou_study.stages.s3_store import S3Store
 from tests.cluster.hosts import Host, need_hosts, network
-from tests.cluster.onprem import BIN, PATIENCE, Cluster, has_joined, launched
+from tests.cluster.launcher import BIN
+from tests.cluster.onprem import PATIENCE, Cluster, has_joined, launched
 from tests.cluster.runbook_ports import documented, unexplained
 from tests.conftest import REPOSITORY
 from tests.faults.checks import ledger_is_right, nothing_held

@@ -9,7 +9,7 @@ from neuroiou_study.report.page.pictures import PictureRow
 
 @dataclass(frozen=True)
 class PageTable:
-    """A table; cells are text as a reader sees it, those of ``numbers`` columns are set to the right."""
+    """A table; cells are text as a reader sees it, the first of a row names it."""
 
     caption: str
     columns: Sequence[str]

@@ -12,8 +12,8 @@ from neuroiou_study.report.export import champion_of
 from neuroiou_study.report.leaderboard import ArmRow, Leaderboard
 from neuroiou_study.report.page.pictures import make_pictures
 from neuroiou_study.report.page.section import PageTable, Section
-from neuroiou_study.report.page.traced import cost_section, reproduce_section
-from neuroiou_study.report.tables import caveats
+from neuroiou_study.report.page.traced import traced_sections
+from neuroiou_study.report.tables import caveats, number, outcome, short
 from neuroiou_study.report.val_scores import val_scores
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.records import TrialRecord
@@ -35,8 +35,7 @@ def make_sections(
         _search(study, records, board, importances),
         _surrogate(study, store, records, board),
         _fidelity(study, store, records),
-        cost_section(study, store),
-        reproduce_section(study, store, records),
+        *traced_sections(study, store, records),
     ]
     return [section for section in sections if not section.is_empty]
 
@@ -58,16 +57,7 @@ def _arms_table(board: Leaderboard) -> PageTable:
 def _arm_cells(board: Leaderboard, row: ArmRow) -> list[str]:
     scores = [number(value) for value in (row.select_miou, row.val_miou, row.val_miou_without_background)]
     difference = "control" if row.arm == board.ce_control else number(row.difference_to_ce, "+.4f")
-    total = row.complete + row.pruned + row.gated + row.failed
-    ended = ((row.pruned, "pruned"), (row.gated, "gated"), (row.failed, "failed"))
-    remarks = ", ".join(f"{count} {state}" for count, state in ended if count)
-    return [
-        row.trial or f"{row.arm}: none",
-        row.loss,
-        *scores,
-        difference,
-        f"{total} ({remarks})" if remarks else f"{total}",
-    ]
+    return [row.trial or f"{row.arm}: none", row.loss, *scores, difference, outcome(row)]
 
 
 def _classes(study: StudySpec, store: Store, board: Leaderboard) -> Section:
@@ -106,7 +96,8 @@ def _search(study: StudySpec, records: Sequence[TrialRecord], board: Leaderboard
 def _trials_table(board: Leaderboard) -> PageTable:
     names = sorted({name for trial in board.trials for name in trial["values"]})
     rows = [
-        [trial["trial"], trial["state"], number(trial["select_miou"]), *(_value(trial["values"].get(n)) for n in names)]
+        [trial["trial"], trial["state"], number(trial["select_miou"])]
+        + [short(trial["values"][name]) if name in trial["values"] else "" for name in names]
         for trial in board.trials
     ]
     return PageTable(f"All {len(rows)} trials", ("trial", "state", "select mIoU", *names), rows, is_folded=True)
@@ -125,12 +116,3 @@ def _fidelity(study: StudySpec, store: Store, records: Sequence[TrialRecord]) ->
     says = "A surrogate that fits the IoU loss better is not always the better loss: what counts is its gradient."
     charts = fidelity_charts(study, store, records)
     return Section("fidelity", "Fidelity and what came of it", (says,) if charts else (), charts)
-
-
-def number(value: float | None, form: str = ".4f") -> str:
-    """``value`` as all tables of the page write it."""
-    return "–" if value is None or value != value else format(value, form)
-
-
-def _value(value: object) -> str:
-    return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -15,9 +15,14 @@ from neuroiou_study.stages.records import StudyRecords, TrialRecord
 from neuroiou_study.stages.store import Store
 
 
-def cost_section(study: StudySpec, store: Store) -> Section:
-    """What the study took, stage by stage."""
+def traced_sections(study: StudySpec, store: Store, records: Sequence[TrialRecord]) -> list[Section]:
+    """What the study took, and what it was made with and of; the ledger is read once for both."""
     entries = Ledger(study.identity, store).entries()
+    return [_cost_section(entries), _reproduce_section(study, store, records, entries)]
+
+
+def _cost_section(entries: Sequence[Entry]) -> Section:
+    """What the study took, stage by stage."""
     if not entries:
         return Section("cost", "What it cost")
     by_stage: dict[str, list[Entry]] = defaultdict(list)
@@ -34,7 +39,9 @@ def _cost_cells(stage: str, entries: Sequence[Entry]) -> list[str]:
     return [stage, str(cost.attempts), str(cost.unfinished), *(f"{each / 3600:.3f}" for each in seconds)]
 
 
-def reproduce_section(study: StudySpec, store: Store, records: Sequence[TrialRecord]) -> Section:
+def _reproduce_section(
+    study: StudySpec, store: Store, records: Sequence[TrialRecord], entries: Sequence[Entry]
+) -> Section:
     """The study, seeds, versions and machines, and the address of every result."""
     says = (
         "The study file is the whole recipe: run it again, anywhere; what is in the store is not made anew.",
@@ -43,14 +50,14 @@ def reproduce_section(study: StudySpec, store: Store, records: Sequence[TrialRec
     confirmations = StudyRecords(study, store).confirmations()
     stages = [cells for record in (*records, *confirmations) for cells in _stage_cells(record)]
     tables = [
-        PageTable("How it was made", ("what", "value"), list(_facts(study, store))),
+        PageTable("How it was made", ("what", "value"), list(_facts(study, store, entries))),
         PageTable("The results behind each trial", ("trial", "seed", "stage", "address"), stages, is_folded=True),
     ]
     return Section("reproduce", "How to reproduce it", says, (), tables)
 
 
-def _facts(study: StudySpec, store: Store) -> Iterator[tuple[str, str]]:
-    devices = sorted({entry.device for entry in Ledger(study.identity, store).entries() if entry.device})
+def _facts(study: StudySpec, store: Store, entries: Sequence[Entry]) -> Iterator[tuple[str, str]]:
+    devices = sorted({entry.device for entry in entries if entry.device})
     yield "study", f"{study.name} ({study.identity})"
     yield "command", "neuroiou-study run FILE, with the file that `study.json` of the store keeps"
     yield "store", store.address
