@@ -120,12 +120,13 @@ class S3Store(Store):
             self.objects.delete(stale)
 
     def commit(self, address: str, origin: Mapping[str, Any], cost: Cost | None = None) -> Path:
-        workspace = self._workspace(address)
-        workspace.mkdir(parents=True, exist_ok=True)
-        if not self.has(address):
-            self._complete(workspace, address, origin, cost)
-        self._tidy(address)
-        make_room(local_folder("stores"), self._folder(address))
+        folder = self._folder(address)
+        hold(folder)
+        with locked(folder.with_suffix(".lock")):  # who sees the manifest waits until the folder is in its place
+            if not self.has(address):
+                self._complete(address, origin, cost)
+            self._tidy(address)
+        make_room(local_folder("stores"), folder)
         return self.verified(address)
 
     def give_up(self, address: str) -> None:
@@ -150,10 +151,10 @@ class S3Store(Store):
                 manifest = read_manifest(content, address, f"{self.address}/{manifest_name(address)}")
                 objects = {name: (result_object(address, entry), entry) for name, entry in manifest.files.items()}
                 self._fetch(objects, folder, MANIFEST, content)
+                self._tidy(address)
             mine.touch()  # used: the cache keeps it
         if is_new:
             make_room(local_folder("stores"), folder)
-            self._tidy(address)
         return folder
 
     def _sound(self, look: Callable[[str], Found], address: str) -> Found:
@@ -231,7 +232,10 @@ class S3Store(Store):
             _log.warning("%s: the stage begins anew", error)
             return None
 
-    def _complete(self, workspace: Path, address: str, origin: Mapping[str, Any], cost: Cost | None) -> None:
+    def _complete(self, address: str, origin: Mapping[str, Any], cost: Cost | None) -> None:
+        """Upload the workspace, then its manifest; what was made here need not be downloaded. Under a lock."""
+        workspace, folder = self._workspace(address), self._folder(address)
+        workspace.mkdir(parents=True, exist_ok=True)
         paths = [path for path in sorted(workspace.glob("[!.]*")) if path.name != MANIFEST]
         files = {path.name: describe(path) for path in paths}
         for path in paths:
@@ -240,19 +244,13 @@ class S3Store(Store):
         if self.objects.create(manifest_name(address), content):
             self._manifests[address] = content
             self._forget(address)
-            self._adopt(workspace, self._folder(address), content)
-
-    def _adopt(self, workspace: Path, folder: Path, content: bytes) -> None:
-        """What was made here need not be downloaded."""
-        hold(folder)
-        remove_hidden(workspace)
-        (workspace / MANIFEST).write_bytes(content)
-        with locked(folder.with_suffix(".lock")):
+            remove_hidden(workspace)
+            (workspace / MANIFEST).write_bytes(content)
             discard(folder)
             workspace.rename(folder)
 
     def _tidy(self, address: str) -> None:
-        """Nothing is left on this machine, or of its in the bucket, of the making of what is complete."""
+        """Nothing is left on this machine, or of its in the bucket, of the making of what is complete. Under a lock."""
         workspace = self._workspace(address)
         if workspace.is_dir():  # whoever completed it was killed then, or somebody else was faster
             self._forget(address)

@@ -4,6 +4,7 @@ import os
 import uuid
 from collections.abc import Iterator
 
+import boto3  # type: ignore[import-untyped]
 import pytest
 
 from tests.servers.postgres import Postgres, missing_for_postgres, postgres
@@ -38,6 +39,7 @@ def s3(swift_server: Swift, monkeypatch: pytest.MonkeyPatch) -> Swift:
     """An S3 server that this process and those it starts find in their environment."""
     for name, value in swift_server.environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the credentials that it first saw
     return swift_server
 
 

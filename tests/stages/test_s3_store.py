@@ -1,4 +1,6 @@
 import json
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -6,6 +8,7 @@ import pytest
 from neuroiou_study.stages import read_cache
 from neuroiou_study.stages.manifest import MANIFEST
 from neuroiou_study.stages.open_store import open_store
+from neuroiou_study.stages.s3_objects import S3Objects
 from neuroiou_study.stages.s3_store import S3Store
 from tests.servers.swift import Swift
 from tests.stages.buckets import PARTIAL, On, digest, files, make
@@ -147,6 +150,24 @@ def look_for(index: int, barrier: Any, address: str) -> None:
     folder = store.find(ADDRESS)
     assert folder is not None and (folder / "model").stat().st_size == 3 << 20
     store.verified(ADDRESS)
+
+
+def test_who_sees_the_manifest_before_the_maker_has_moved_its_folder_takes_nothing_from_it(
+    store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, found = S3Objects.create, list[Path | None]()
+    reader = threading.Thread(target=lambda: found.append(S3Store(store.address).find(ADDRESS)))
+
+    def create_and_be_seen(objects: S3Objects, name: str, content: bytes) -> bool:
+        is_first = create(objects, name, content)
+        reader.start()
+        reader.join(1.0)  # it waits for us; one that does not is done by then
+        return is_first
+
+    monkeypatch.setattr(S3Objects, "create", create_and_be_seen)
+    made = make(store)
+    reader.join()
+    assert found == [made] and files(made) == {"model": "weights"}
 
 
 def test_many_processes_download_once(on: On, s3: Swift, monkeypatch: pytest.MonkeyPatch) -> None:
