@@ -1,6 +1,6 @@
 """The plan of a chaos run: everything is killed at the end of every stage and inside every stage."""
 
-from itertools import product
+from itertools import pairwise, product
 
 from neuroiou_study.stages.pipeline import STAGES
 from tests.faults.points import SERVERS, TARGETS, Case, cases_of, quick_cases
@@ -8,7 +8,7 @@ from tests.faults.watch import Span
 
 # Two trials of each arm, as the study goes.
 ORDER = "pretrain collect_pairs fit_surrogate finetune evaluate finetune evaluate fit_surrogate finetune evaluate"
-SPANS = [Span(f"{stage}/{number:016x}", number, number + 0.5) for number, stage in enumerate(ORDER.split())]
+SPANS = [Span(f"{stage}/{number:016x}", 5 * number, 5 * number + 2.5) for number, stage in enumerate(ORDER.split())]
 
 
 def plan(seed: int) -> list[Case]:
@@ -26,7 +26,7 @@ def test_a_study_has_kills_of_one_kind_and_workers_a_group() -> None:
     for case in plan(0):
         targets = {point.target for point in case.points}
         assert len(targets) == 1
-        assert len(case.points) == (1 if targets == {"mlflow"} else len(STAGES))
+        assert len(case.points) == len(STAGES) or targets == {"mlflow"}
         assert case.workers == (2 if targets == {"worker"} else 1)
         assert case.on_servers or not targets & set(SERVERS)
 
@@ -36,6 +36,14 @@ def test_the_kills_of_a_study_come_in_its_order() -> None:
     for case in plan(3):
         positions = [order.index(point.address) for point in case.points]
         assert positions == sorted(positions)
+
+
+def test_mlflow_is_there_again_when_it_is_killed_again() -> None:
+    begins = {span.address: span.begin for span in SPANS}
+    studies = [case.points for case in cases_of("mlflow", 0, SPANS)]
+    moments = [[begins[point.address] + (point.after_seconds or 2.5) for point in points] for points in studies]
+    assert all(later - former >= 12 for each in moments for former, later in pairwise(each))
+    assert len(studies) < 2 * len(STAGES)  # or nothing is packed
 
 
 def test_a_point_inside_a_stage_comes_before_its_end() -> None:
