@@ -54,6 +54,24 @@ class Backend(StrEnum):
 BackendName = Annotated[Backend, typer.Option("--backend", help="`local` runs in this process, without Ray.")]
 
 
+class LogFormat(StrEnum):
+    """How a running study is told of."""
+
+    auto = "auto"
+    text = "text"
+    json = "json"
+
+
+LogFormatName = Annotated[
+    LogFormat,
+    typer.Option(
+        "--log-format",
+        help="Of progress, on stderr. `auto`: a live view on a terminal, else `text`: a line for each event. "
+        "`json`: each event as a line of JSON.",
+    ),
+]
+
+
 class Document(StrEnum):
     """The files that a person writes."""
 

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neuroiou_study.options import Backend, BackendName, Set, StoreAt, TrackingUri
+from neuroiou_study.given import default_tracking, given_store
+from neuroiou_study.options import Backend, BackendName, LogFormat, LogFormatName, Set, StoreAt, TrackingUri
 from neuroiou_study.terminal import FAILED, WRONG_INPUT, Stopped, end, err, out, stoppable
 
 if TYPE_CHECKING:
     from neuroiou_study.orchestrate.paper_studies import Wish
     from neuroiou_study.orchestrate.where import Where
-    from neuroiou_study.report.progress import ProgressView
     from neuroiou_study.report.reproduced import Reproduction, Setting
-    from neuroiou_study.spec import StudySpec
     from neuroiou_study.stages.store import Store
 
 
@@ -36,22 +35,23 @@ def reproduce(
         bool, typer.Option("--per-category", help="For table1, one binary study for each class.")
     ] = False,
     overrides: Set = [],  # noqa: B006
+    log_format: LogFormatName = LogFormat.auto,
 ) -> None:
     """Run the studies behind a figure or table of the paper and draw it, the paper's values beside ours."""
     from neuroiou_study.orchestrate.paper_data import find_data
     from neuroiou_study.orchestrate.paper_studies import Wish
     from neuroiou_study.orchestrate.uris import database
     from neuroiou_study.orchestrate.where import Where
-    from neuroiou_study.stages.open_store import open_store
 
+    opened = given_store(store)
+    uri = tracking_uri or default_tracking(opened)
     try:
-        opened = open_store(store)
-        uri = tracking_uri or f"sqlite:///{opened.scratch / 'mlflow.db'}"
         database(uri)
         settings = _plan(target, Wish(find_data(data), smoke, per_category, tuple(overrides)))
     except (ValueError, OSError, RuntimeError) as error:
         end(WRONG_INPUT, str(error))
-    failures = [failure for each in settings for failure in _one(each, opened, Where(backend.value, None, uri), to)]
+    where = Where(backend.value, None, uri)
+    failures = [failure for each in settings for failure in _one(each, opened, where, to, log_format)]
     out.print(f"All files: MLflow at {uri}, experiment reproduce", soft_wrap=True)
     if failures:
         end(FAILED, "\n".join(failures))
@@ -63,26 +63,24 @@ def _plan(target: str, wish: Wish) -> list[Setting]:
     return reproduce.plan(target, wish)
 
 
-def _one(setting: Setting, store: Store, where: Where, folder: Path) -> list[str]:
+def _one(setting: Setting, store: Store, where: Where, folder: Path, log_format: LogFormat) -> list[str]:
     """Make one target and say what came out; returns what failed, so that the others are made all the same."""
     from neuroiou_study.orchestrate import reproduce
+    from neuroiou_study.orchestrate.uris import redacted
+    from neuroiou_study.report.live.observe import observed
 
+    place = redacted(where.tracking_uri)
     try:
         with stoppable():
-            made, files = reproduce.reproduce(setting, store, where, folder, _watched)
+            made, files = reproduce.reproduce(
+                setting, store, where, folder, lambda study: observed(study, store, err, log_format.value, place)
+            )
     except (RuntimeError, ValueError, OSError) as error:
         return [f"{setting.target}: {error}"]
     except Stopped as stopped:
         end(stopped.exit_code, "stopped; the same command continues where it stopped")
     _say(made, files)
     return [f"{made.target}: {each}: no complete trial: see the errors above" for each in made.missing]
-
-
-def _watched(study: StudySpec) -> ProgressView:
-    from neuroiou_study.report.progress import ProgressView
-    from neuroiou_study.report.status import num_runs
-
-    return ProgressView(study, num_runs(study), err)
 
 
 def _say(made: Reproduction, files: list[Path]) -> None:

@@ -1,6 +1,7 @@
 """Small studies as files and commands, for tests that use the program as a person does."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,12 @@ def command(*arguments: object) -> list[str]:
 def call(*arguments: object, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
     """Run ``neuroiou-study`` to its end."""
     return subprocess.run(command(*arguments), env=env, capture_output=True, text=True, check=False)
+
+
+def stray(errors: str) -> list[str]:
+    """The lines on stderr of a ``run`` that are no events of its trials."""
+    event = re.compile(r"\d{4}-\d\d-\d\dT\S+ (shared|\w+-\d{3,}(-seed\d+)?) ")
+    return [line for line in errors.splitlines() if not event.match(line)]
 
 
 def report(study: Path, store: Path, *options: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from neuroiou_study.core import NeuroIoULoss
 from tests.conftest import REPOSITORY
 from tests.ray_head import RayHead, free_and_all_cpus, ray_head
-from tests.studies import call, command, made, report, write_study
+from tests.studies import call, command, made, report, stray, write_study
 from tests.test_restart import kill_and_finish
 from tests.waiting import wait_until
 
@@ -49,6 +49,7 @@ def test_every_end_of_a_trial_frees_its_cpus(head: RayHead, tmp_path: Path, work
     study = write_study(tmp_path, resources={"workers": workers, "trials_at_once": 1, "shared_workers": 1}, **DIVERGING)
     done = run_on(head, study, tmp_path / "runs")
     assert done.returncode == 0, done.stderr
+    assert stray(done.stderr) == [], "nothing but events: no warning of Ray, Tune, torch or MLflow"
     states = {row["trial"]: row["state"] for row in report(study, tmp_path / "runs")["trials"]}
     assert len(states) == 3
     assert set(states.values()) == {"complete", "pruned", "failed"}

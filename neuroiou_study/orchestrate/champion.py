@@ -25,6 +25,7 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from neuroiou_study.core.surrogate import CONFIG_FILE, Surrogate
+from neuroiou_study.orchestrate.descriptions import model_card
 from neuroiou_study.report.export import champion_of, export_loss
 from neuroiou_study.report.leaderboard import Leaderboard
 from neuroiou_study.spec import StudySpec
@@ -33,7 +34,7 @@ from neuroiou_study.stages.store import Store
 
 ALIAS = "champion"
 ADDRESS_TAG = "neuroiou.surrogate"
-DESCRIPTION = "Features (M, F) to IoU losses (M,). extra_files/ has the loss itself, for `NeuroIoULoss.load`."
+DESCRIPTION = "Learned IoU losses of one study: the best is `champion`; each version has its card."
 
 
 def register_champion(
@@ -55,7 +56,8 @@ def register_champion(
         with tempfile.TemporaryDirectory() as folder:
             export_loss(study, store, records, Path(folder, "loss"), board)
             model = _log_model(client, experiment, run_id, Path(folder))
-        version = _new_version(client, study.name, run_id, model, tags)
+        card = model_card(study, store, board, best, tags[ADDRESS_TAG])
+        version = _new_version(client, study.name, run_id, model, tags, card)
     _label(client, version, tags)
     return version
 
@@ -129,16 +131,16 @@ def _root_logger_kept() -> Iterator[None]:
 
 
 def _new_version(
-    client: MlflowClient, name: str, run_id: str, model: LoggedModel, tags: dict[str, str]
+    client: MlflowClient, name: str, run_id: str, model: LoggedModel, tags: dict[str, str], card: str
 ) -> ModelVersion:
     with contextlib.suppress(MlflowException):  # it is there; if that is not why, the next call says so
-        client.create_registered_model(name)
+        client.create_registered_model(name, description=DESCRIPTION)
     return client.create_model_version(
         name,
         model.artifact_location,  # models:/<id> would be looked up in the ambient server
         run_id=run_id,
         tags=tags,
-        description=DESCRIPTION,
+        description=card,
         await_creation_for=0,
         model_id=model.model_id,
     )

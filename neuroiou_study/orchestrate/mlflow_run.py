@@ -3,11 +3,13 @@
 import math
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import DatasetInput, Metric, Param, Run, RunTag
+from numpy.typing import NDArray
 
 from neuroiou_study.orchestrate.shown import ONCE, Series
 
@@ -28,6 +30,7 @@ class MlflowRun:
         self._tags: dict[str, str] = dict(run.data.tags)
         self._latest: dict[str, float] = dict(run.data.metrics)
         self._steps: dict[str, dict[int, float]] = {}
+        self._has_inputs = bool(run.inputs and run.inputs.dataset_inputs)
 
     def contradicts(self, params: Mapping[str, str]) -> bool:
         """Was this run made with other parameters?"""
@@ -78,6 +81,21 @@ class MlflowRun:
         missing = {name: path for name, path in files.items() if sizes.get(name) != path.stat().st_size}
         if missing:
             self._upload(missing)
+
+    def take_inputs(self, inputs: Sequence[DatasetInput]) -> None:
+        """The run was made with these data sets, unless it has some already."""
+        if not self._has_inputs:
+            self._client.log_inputs(self.id, datasets=list(inputs))
+            self._has_inputs = True
+
+    def take_images(self, images: Iterable[tuple[str, int, NDArray[np.uint8]]]) -> None:
+        """The run has each picture ``(H, W, 3)`` under its key and step, once."""
+        # Its version decides whether "+" or "%" is between the parts of a name.
+        names = [each.path.replace("%", "+") for each in self._client.list_artifacts(self.id, "images")]
+        there = {name.partition("+timestamp")[0] for name in names}
+        for key, step, pixels in images:
+            if f"images/{key}+step+{step}" not in there:
+                self._client.log_image(self.id, pixels, key=key, step=step, synchronous=True)
 
     def begin(self) -> None:
         """The run is RUNNING, also if it had ended."""

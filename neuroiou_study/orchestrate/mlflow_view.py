@@ -5,6 +5,7 @@ repeated. How a study lives with an MLflow that is away is decided in ``tracking
 """
 
 import sqlite3
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from neuroiou_study.orchestrate.champion import register_champion
+from neuroiou_study.orchestrate.descriptions import COLOUR, NOTE, experiment_note, trial_note
+from neuroiou_study.orchestrate.inputs import dataset_inputs
 from neuroiou_study.orchestrate.mlflow_run import MlflowRun
 from neuroiou_study.orchestrate.shown import (
     epoch_metrics,
@@ -21,12 +24,16 @@ from neuroiou_study.orchestrate.shown import (
     trial_files,
     trial_metrics,
 )
+from neuroiou_study.orchestrate.study_files import write_study_files
 from neuroiou_study.orchestrate.summary import leaderboard_table, note, study_parameters, summary_metrics
 from neuroiou_study.orchestrate.uris import database
-from neuroiou_study.report.leaderboard import make_leaderboard
+from neuroiou_study.report.charts.axes import arm_colour
+from neuroiou_study.report.epoch_pictures import epoch_pictures
+from neuroiou_study.report.leaderboard import Leaderboard, make_leaderboard
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.backend import Progress
 from neuroiou_study.stages.ledger import Ledger
+from neuroiou_study.stages.made_with import made_with
 from neuroiou_study.stages.records import Assignment, TrialRecord, best_of
 from neuroiou_study.stages.store import Store
 
@@ -54,7 +61,9 @@ class MlflowView:
 
     def open(self) -> None:
         """The experiment and the running summary are there; a new SQLite database is made."""
-        self._summary().begin()
+        summary = self._summary()
+        summary.begin()
+        summary.take_inputs(dataset_inputs(self._study))
 
     def begin(self, assignment: Assignment) -> None:
         """The run of a trial is there and RUNNING."""
@@ -75,6 +84,7 @@ class MlflowView:
     def mirror(self, record: TrialRecord) -> None:
         """The run of a trial that has ended shows everything of it."""
         run = self._trial(record.assignment, record.seconds)
+        run.take_inputs(dataset_inputs(self._study))
         run.log(trial_metrics(self._study, record, self._store))
         run.upload(trial_files(self._study, record, self._store))
         if record.error is None:
@@ -106,17 +116,42 @@ class MlflowView:
         """The winners show what they reached on ``val``, the summary run the result, the registry the champion."""
         for winner in filter(None, (best_of(records, arm) for arm in self._study.arms)):
             self.mirror(winner)
+            self._trial(winner.assignment).take_images(epoch_pictures(self._study, self._store, winner))
         summary, board = self._summary(), make_leaderboard(self._study, self._store, records)
         register_champion(self._connected(), self._experiment, summary.id, self._study, self._store, records, board)
         cost = Ledger(self._study.identity, self._store).total()
         summary.log({**summary_metrics(board, cost), **shared_metrics(self._study, self._store)})
         self._connected().log_dict(summary.id, leaderboard_table(board), "leaderboard.json")
-        summary.describe({}, {"mlflow.note.content": note(self._study, board, self._store.address)})
+        self._upload_study_files(records, board)
+        summary.describe({}, {NOTE: note(self._study, board, self._store.address), **self._source()})
+        link = self._link(summary.id)
+        self._connected().set_experiment_tag(self._experiment, NOTE, experiment_note(self._study, board, link))
         summary.end("FINISHED")
+
+    def _upload_study_files(self, records: Sequence[TrialRecord], board: Leaderboard) -> None:
+        """The report and its figures are among the summary's files, as they are now."""
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                write_study_files(self._study, self._store, records, board, Path(folder))
+            except ValueError as error:  # nothing that is only looked at may end a study
+                raise RuntimeError(f"report of {self._study.identity}: {error}") from error
+            self._connected().log_artifacts(self._summary().id, folder)
+
+    def _source(self) -> dict[str, str]:
+        """The code of the last driver, under the tags that MLflow shows as the source of a run."""
+        made = made_with(self._study, self._store)
+        revisions = sorted({each.revision for each in made if each.revision})
+        tags = {"mlflow.source.name": "neuroiou-study", "mlflow.source.type": "PROJECT"}
+        return tags | ({"mlflow.source.git.commit": ", ".join(revisions)} if revisions else {})
+
+    def _link(self, run_id: str) -> str:
+        return f"#/experiments/{self._experiment}/runs/{run_id}"
 
     def _trial(self, assignment: Assignment, age_seconds: float = 0) -> MlflowRun:
         tags = {"neuroiou.trial": assignment.name, "neuroiou.arm": assignment.arm}
         tags |= {"neuroiou.number": str(assignment.number), "neuroiou.state": "running"}
+        tags |= {COLOUR: arm_colour(self._study.arms, assignment.arm)}
+        tags |= {NOTE: trial_note(self._study, assignment, self._link(self._summary().id))}
         kind = "trial" if assignment.fresh_seed is None else "confirmation"
         return self._run(assignment.name, kind, tags, parameters(self._study, assignment), age_seconds)
 

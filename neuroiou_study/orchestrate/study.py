@@ -10,6 +10,7 @@ from neuroiou_study.orchestrate.tracking import Tracker
 from neuroiou_study.orchestrate.where import Where
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.backend import LocalWorker, Progress, best_device
+from neuroiou_study.stages.made_with import note_made_with
 from neuroiou_study.stages.news import Begun, Ended, Epoch, News, Observer, Postponed
 from neuroiou_study.stages.objects import StoreUnavailableError, is_outage
 from neuroiou_study.stages.records import Assignment, StudyRecords, TrialRecord, driver_lease
@@ -43,6 +44,7 @@ def run_study(study: StudySpec, store: Store, where: Where, observer: Observer) 
     Raises StudyBusyError if another driver has the study.
     """
     with _disk_explained(store), _alone(study, store):
+        note_made_with(study, store)
         tracker = Tracker(study, store, where.tracking_uri)
 
         def hear(news: News) -> None:

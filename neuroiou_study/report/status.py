@@ -14,6 +14,7 @@ from neuroiou_study.stages.records import StudyRecords, TrialRecord, best_of, dr
 from neuroiou_study.stages.screen import num_fitted
 from neuroiou_study.stages.store import Store
 from neuroiou_study.stages.trial import shared_stages
+from neuroiou_study.stages.val import has_finals, open_confirmations
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,10 @@ class Status:
     confirmations_wanted: int
     cost: Total
     """What the study took until now, restarts included."""
+    running: list[str]
+    """Trials of the search that the driver has handed out and that have not ended; none without a driver."""
+    is_over: bool
+    """Nobody runs it, and what has ended is confirmed and decided."""
 
     def as_document(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -110,12 +115,23 @@ class Status:
 
 def make_status(study: StudySpec, store: Store) -> Status:
     """The status of what is in ``store`` now."""
-    records = list(StudyRecords(study, store))
-    driver = store.lease_holder(driver_lease(study))
-    arms = [_arm_status(study, records, arm) for arm in study.arms]
-    confirmed = len(StudyRecords(study, store).confirmations())
-    cost = Ledger(study.identity, store).total()
-    return Status(study.identity, driver, arms, confirmed, num_confirmations(study), cost)
+    trials = StudyRecords(study, store)
+    records, driver = list(trials), store.lease_holder(driver_lease(study))
+    return Status(
+        study=study.identity,
+        driver=driver,
+        arms=[_arm_status(study, records, arm) for arm in study.arms],
+        confirmations=len(trials.confirmations()),
+        confirmations_wanted=num_confirmations(study),
+        cost=Ledger(study.identity, store).total(),
+        running=_running(trials, records) if driver else [],
+        is_over=not driver and bool(records) and has_finals(study, store) and not open_confirmations(study, store),
+    )
+
+
+def _running(trials: StudyRecords, records: Sequence[TrialRecord]) -> list[str]:
+    ended = {record.assignment.name for record in records}
+    return sorted(each.name for each in trials.handed_out() if each.name not in ended)
 
 
 def _arm_status(study: StudySpec, records: Sequence[TrialRecord], arm: str) -> ArmStatus:
@@ -147,7 +163,8 @@ def status_table(status: Status) -> Table:
         table.add_row(row.arm, f"{trained}/{row.wanted}", *map(str, counts), best)
     if status.confirmations_wanted:
         table.add_row("confirmation", f"{status.confirmations}/{status.confirmations_wanted}", *[""] * 5)
-    table.caption, table.caption_justify = cost_line(status.cost), "left"
+    running = [f"Running: {', '.join(status.running)}."] if status.running else []
+    table.caption, table.caption_justify = "\n".join([*running, cost_line(status.cost)]), "left"
     return table
 
 

@@ -20,6 +20,7 @@ from neuroiou_study.spec.trial import TrialSpec
 from neuroiou_study.stages import build
 from neuroiou_study.stages.backend import Leaving, Progress, Worker
 from neuroiou_study.stages.checkpoint import load_checkpoint, save_checkpoint
+from neuroiou_study.stages.epoch_examples import example_epochs, write_examples
 from neuroiou_study.stages.files import save_tensors, write_whole
 
 MODEL_FILE = "model.safetensors"
@@ -124,6 +125,8 @@ class _Run:
         self.history.append({"epoch": epoch, "loss": loss, "select_miou": score})
         self.losses = []
         if self.worker.is_first:
+            if self.stage == "finetune" and epoch in example_epochs(self.settings.epochs):
+                write_examples(self.model, self.select.dataset, epoch, self.output, self.worker.device)
             if epoch in snapshot_epochs(self.settings):
                 save_tensors(_weights(self.model), self.output / SNAPSHOTS.replace("*", f"{epoch:06d}"))
             self._save()

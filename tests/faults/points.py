@@ -16,7 +16,7 @@ SERVERS: tuple[Server, ...] = ("mlflow", "postgres", "s3")
 TARGETS: tuple[Target, ...] = (*PROCESSES, *SERVERS)
 DOWN_SECONDS = (0.2, 2.0)
 START_SECONDS: dict[Target, float] = {"mlflow": 12.0}
-"""About so long until it answers again, being away included; *measured*: 11.5 to 15 s. The others: less than a stage."""
+"""Until it answers again, being away included; *measured*: 11.5 to 15 s. The others take less than a stage."""
 
 
 @dataclass(frozen=True)

@@ -143,9 +143,14 @@ class Shown:
     def without_ids(self) -> dict[str, Any]:
         """What two databases with the same study have in common."""
         runs = {
-            name: replace(run, id="", files={file: Path() for file in run.files}) for name, run in self.runs.items()
+            name: replace(run, id="", tags=self._without_links(run.tags), files={file: Path() for file in run.files})
+            for name, run in self.runs.items()
         }
         return {"runs": runs, "versions": [version.tags for version in self.versions], "champion": self.champion}
+
+    def _without_links(self, tags: dict[str, str]) -> dict[str, str]:
+        link = f"#/experiments/{self.experiment}/runs/{self.runs['summary'].id}"
+        return {name: text.replace(link, "#") for name, text in tags.items()}
 
 
 def shown(played: Played, uri: str) -> Shown:

@@ -26,9 +26,14 @@ def name(field: str, order: Sequence[str] | None = None) -> Encoding:
     return {"field": field, "type": "nominal", "axis": axis, "sort": None if order is None else list(order)}
 
 
+def arm_colour(arms: Sequence[str], name: str) -> str:
+    """The colour of the arm ``name``, as ``#rrggbb``; another for each of ten arms."""
+    return _ARMS[list(arms).index(name) % len(_ARMS)]
+
+
 def arm(arms: Sequence[str]) -> Encoding:
     """The colour of an arm: that of its place in the study."""
-    colours = [_ARMS[place % len(_ARMS)] for place in range(len(arms))]
+    colours = [arm_colour(arms, each) for each in arms]
     legend = {"title": None, "orient": "top", "columns": 4}
     return {"field": "arm", "type": "nominal", "scale": {"domain": list(arms), "range": colours}, "legend": legend}
 

@@ -1,5 +1,6 @@
 """The page: a template filled with sections, and the drawing library, style and data put into the same file."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ from neuroiou_study.report.page.section import Section
 from neuroiou_study.report.page.sections import Importances, make_sections
 from neuroiou_study.report.tables import verdict
 from neuroiou_study.spec import StudySpec
+from neuroiou_study.stages.files import write_whole
+from neuroiou_study.stages.local_folder import local_folder
 from neuroiou_study.stages.records import TrialRecord
 from neuroiou_study.stages.store import Store
 
@@ -56,9 +59,21 @@ def render(name: str, answer: str, sections: Sequence[Section]) -> str:
         rows_shown=ROWS_SHOWN,
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         style=_inline("page.css"),
-        library=_script(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)),
+        library=_script(_library()),
         script=_inline("page.js"),
     )
+
+
+def _library() -> str:
+    """What draws the charts, for a browser. Putting it together takes two seconds (measured), so it is done once."""
+    path = local_folder("library") / f"vega-lite-{VEGA_LITE}-of-{vl_convert.__version__}.js"
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    text: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
+    with contextlib.suppress(OSError):  # no room for it: it is put together again
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    return text
 
 
 def _inline(file: str) -> Markup:

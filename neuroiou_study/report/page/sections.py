@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from neuroiou_study.report.charts.chart import Chart
 from neuroiou_study.report.charts.differences import classes_difference_chart, differences_chart
 from neuroiou_study.report.charts.fidelity import fidelity_charts
+from neuroiou_study.report.charts.inputs import inputs_chart
 from neuroiou_study.report.charts.scores import classes_chart, seeds_chart
 from neuroiou_study.report.charts.search import curves_chart, history_chart, importance_chart, parallel_chart
 from neuroiou_study.report.charts.surrogate import examine, surrogate_charts
@@ -87,6 +88,7 @@ def _search(study: StudySpec, records: Sequence[TrialRecord], board: Leaderboard
             history_chart(records, study.arms),
             curves_chart(board.arms, records, study.arms, board.start_select_miou),
         ]
+        charts += [inputs_chart(study, records)]
         charts += [parallel_chart(records, arm) for arm in study.learned_arms]
         charts += [importance_chart(importances, study.arms)] if importances else []
     tables = [_trials_table(board)] if board.trials else []

@@ -11,6 +11,7 @@ from neuroiou_study.report.page.section import PageTable, Section
 from neuroiou_study.report.status import cost_line
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.ledger import Entry, Ledger, total
+from neuroiou_study.stages.made_with import made_with
 from neuroiou_study.stages.records import StudyRecords, TrialRecord
 from neuroiou_study.stages.store import Store
 
@@ -45,7 +46,8 @@ def _reproduce_section(
     """The study, seeds, versions and machines, and the address of every result."""
     says = (
         "The study file is the whole recipe: run it again, anywhere; what is in the store is not made anew.",
-        "Every trial is a run of its name in MLflow; every address below is a folder in the store.",
+        f"Every trial is a run of its name in MLflow's experiment {study.identity}; every address below is a folder in "
+        "the store.",
     )
     confirmations = StudyRecords(study, store).confirmations()
     stages = [cells for record in (*records, *confirmations) for cells in _stage_cells(record)]
@@ -65,6 +67,9 @@ def _facts(study: StudySpec, store: Store, entries: Sequence[Entry]) -> Iterator
     yield "fresh seeds", ", ".join(map(str, study.fresh_seeds)) or "none"
     yield "workers of a trial", str(study.resources.workers)
     yield "computed on", ", ".join(devices) or "not noted"
+    for number, made in enumerate(made_with(study, store), 1):
+        code = f"neuroiou-study {made.version}, git {made.revision or 'not known'}, torch {made.torch}"
+        yield f"driver {number}", f"{code}, Python {made.python}, on {made.machine}"
     yield "this page", f"neuroiou-study {__version__}, torch {torch.__version__}, Python {platform.python_version()}"
 
 

@@ -1,15 +1,15 @@
 """What the image cache says reaches whoever runs a study."""
 
+import json
 import logging
-from io import StringIO
+from datetime import datetime
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from neuroiou_study.core.data import cached as module
 from neuroiou_study.core.data.cached import cached
-from neuroiou_study.report.notices import notices
+from neuroiou_study.report.live.notices import notices
 from tests.core.data.counted import counted, make_images
 
 
@@ -18,13 +18,23 @@ def test_progress_and_trouble_of_the_image_cache_are_printed_and_nothing_afterwa
 ) -> None:
     monkeypatch.setattr(module, "_QUIET_SECONDS", -1.0)
     monkeypatch.setattr(module, "_THREADS", 20)
-    dataset, written = counted(make_images(tmp_path / "data")), StringIO()
+    dataset, written = counted(make_images(tmp_path / "data")), list[str]()
     (tmp_path / "[file]").write_text("")
-    with notices(Console(file=written)):
+    with notices(written.append):
         cached(dataset, tmp_path / "images")
         cached(dataset, tmp_path / "[file]" / "images")
-    progress, trouble = written.getvalue().splitlines()
+    progress, trouble = written
     assert progress == "Data set train: 40 of 40 images decoded, once"
     assert trouble.startswith(f"image cache at {tmp_path}/[file]/images: ")
     logging.getLogger(module.__name__).warning("too late")
-    assert "late" not in written.getvalue()
+    assert len(written) == 2
+
+
+def test_a_program_gets_warnings_as_json() -> None:
+    written: list[str] = []
+    with notices(written.append, in_json=True):
+        logging.getLogger("neuroiou_study.orchestrate.tracking").warning("MLflow is away")
+        logging.getLogger("neuroiou_study.orchestrate.tracking").info("not told")
+    [event] = map(json.loads, written)
+    assert (event["event"], event["message"]) == ("warning", "MLflow is away")
+    assert datetime.fromisoformat(event["time"]).tzinfo is not None
