@@ -57,9 +57,15 @@ def run(
     board = print_report(study, opened)
     ui = f"mlflow ui --backend-store-uri {default_tracking(opened)}"
     _say_what_next(file, overrides, store, f"MLflow at {_redacted(tracking_uri)}" if tracking_uri else ui)
-    empty = [row.arm for row in board.arms if row.complete == 0]
-    if empty:
-        end(FAILED, f"no trial of {', '.join(empty)} is complete: see the errors above, change the file, run again")
+    if empty := [row for row in board.arms if row.complete == 0]:
+        hint = _GATED if all(row.gated for row in empty) else "see the errors above, change the file, run again"
+        end(FAILED, f"no trial of {', '.join(row.arm for row in empty)} is complete: {hint}")
+
+
+_GATED = (
+    "no surrogate passed the gate, for the reasons above: give them more to be fitted to (pretrain.snapshots with "
+    "collect_pairs.snapshots, collect_pairs.perturbed, more images), widen the ranges, or lower the gate knowingly"
+)
 
 
 def _say_what_next(file: Path, overrides: list[str], store: str, tracking: str) -> None:

@@ -19,7 +19,10 @@ from neuroiou_study.spec.budget import ResourcesSpec
 from neuroiou_study.stages.store import Store
 
 LOOPBACK = "127.0.0.1"
+# A path of a study file means the same in a worker as where the command was given.
+_WHERE_WE_ARE = {"RAY_CHDIR_TO_TRIAL_DIR": "0"}
 _FOR_DRIVER = {
+    **_WHERE_WE_ARE,
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
@@ -30,6 +33,7 @@ _FOR_DRIVER = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",
 }
 _FOR_WORKERS = {
+    **_WHERE_WE_ARE,
     # Ray Train passes reports and ends on at this interval; its 2 s would be longer than a small epoch.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
     # A rented machine may take minutes to come; asking again every minute would not make it faster.

@@ -135,7 +135,8 @@ class MlflowView:
                 write_study_files(self._study, self._store, records, board, Path(folder))
             except ValueError as error:  # nothing that is only looked at may end a study
                 raise RuntimeError(f"report of {self._study.identity}: {error}") from error
-            self._connected().log_artifacts(self._summary().id, folder)
+            files = {str(path.relative_to(folder)): path for path in Path(folder).rglob("*.*")}
+            self._summary().upload(files)
 
     def _source(self) -> dict[str, str]:
         """The code of the last driver, under the tags that MLflow shows as the source of a run."""

@@ -20,7 +20,8 @@ def epoch_pictures(study: StudySpec, store: Store, record: TrialRecord) -> list[
 
     Empty where the images are not on this machine, or the network was made before pictures were kept.
     """
-    folder = store.find(record.runs[0].stages["finetune"]) if record.runs else None
+    address = record.runs[0].stages.get("finetune") if record.runs else None
+    folder = store.find(address) if address else None
     found = read_examples(folder) if folder else []
     try:
         dataset = build.dataset(study.data, "select") if found else None

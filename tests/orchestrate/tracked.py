@@ -1,6 +1,7 @@
 """For the tests of tracking: a tiny study that has really run, and everything that MLflow shows of it."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -143,7 +144,12 @@ class Shown:
     def without_ids(self) -> dict[str, Any]:
         """What two databases with the same study have in common."""
         runs = {
-            name: replace(run, id="", tags=self._without_links(run.tags), files={file: Path() for file in run.files})
+            name: replace(
+                run,
+                id="",
+                tags=self._without_links(run.tags),
+                files={re.sub(r"\+timestamp\+\d+\+[0-9a-f-]+", "", file): Path() for file in run.files},
+            )
             for name, run in self.runs.items()
         }
         return {"runs": runs, "versions": [version.tags for version in self.versions], "champion": self.champion}

@@ -12,9 +12,11 @@ from neuroiou_study.stages.records import TrialRecord
 _SCORE = "mean IoU on select"
 
 
-def history_chart(records: Sequence[TrialRecord], arms: Sequence[str]) -> Chart:
-    """The score of every trial in the order in which they were drawn, and the best until then."""
+def history_chart(records: Sequence[TrialRecord], arms: Sequence[str]) -> Chart | None:
+    """The score of every trial in the order in which they were drawn, and the best until then; None without a score."""
     data = [row for arm in arms for row in _history(records, arm)]
+    if all(row["score"] is None for row in data):
+        return None
     shared = {
         "x": axes.number("number", "trial of its arm", form="d"),
         "color": axes.arm(arms),

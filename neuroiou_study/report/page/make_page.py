@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import jinja2
@@ -66,7 +67,7 @@ def render(name: str, answer: str, sections: Sequence[Section]) -> str:
 
 def _library() -> str:
     """What draws the charts, for a browser. Putting it together takes two seconds (measured), so it is done once."""
-    path = local_folder("library") / f"vega-lite-{VEGA_LITE}-of-{vl_convert.__version__}.js"
+    path = local_folder("library") / f"vega-lite-{VEGA_LITE}-of-{version('vl-convert-python')}.js"
     if path.is_file():
         return path.read_text(encoding="utf-8")
     text: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
