@@ -3,7 +3,7 @@
 from typing import Any
 
 from neuroiou_study.cluster.blocks import Block, document
-from neuroiou_study.cluster.launcher import ORDER, begin, docker, head, node_setup, node_type, types_of
+from neuroiou_study.cluster.launcher import ORDER, RAY_SCHEMA, begin, docker, head, node_setup, node_type, types_of
 from neuroiou_study.cluster.start import growth, head_commands, worker_commands
 from neuroiou_study.spec.cluster import AwsSpec, ClusterSpec, RentedWorkersSpec
 
@@ -22,6 +22,7 @@ def render_aws(spec: ClusterSpec, aws: AwsSpec) -> str:
             _types(spec, aws),
             *node_setup(spec, _start(spec, grown)),
         ],
+        RAY_SCHEMA,
     )
 
 

@@ -35,9 +35,10 @@ def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def document(head: str, blocks: Iterable[Block]) -> str:
-    """The whole text; ``head`` is its first comment, whose lines stay as they are."""
-    lines = "".join(f"# {line}".rstrip() + "\n" for line in head.strip().splitlines())
+def document(head: str, blocks: Iterable[Block], schema: str | None = None) -> str:
+    """The whole text; ``head`` is its first comment, whose lines stay as they are. Editors read the ``schema``."""
+    told = [f"yaml-language-server: $schema={schema}"] if schema else []
+    lines = "".join(f"# {line}".rstrip() + "\n" for line in [*told, *head.strip().splitlines()])
     return lines + "".join(_block(block) for block in blocks)
 
 

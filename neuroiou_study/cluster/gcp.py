@@ -3,7 +3,7 @@
 from typing import Any
 
 from neuroiou_study.cluster.blocks import Block, document
-from neuroiou_study.cluster.launcher import ORDER, begin, docker, head, node_setup, node_type, types_of
+from neuroiou_study.cluster.launcher import ORDER, RAY_SCHEMA, begin, docker, head, node_setup, node_type, types_of
 from neuroiou_study.cluster.start import growth, head_commands, worker_commands
 from neuroiou_study.spec.cluster import ClusterSpec, GcpSpec, GcpWorkersSpec
 
@@ -24,6 +24,7 @@ def render_gcp(spec: ClusterSpec, gcp: GcpSpec) -> str:
             _types(spec, gcp),
             *node_setup(spec, _start(spec, grown)),
         ],
+        RAY_SCHEMA,
     )
 
 

@@ -16,6 +16,10 @@ ORDER = (
 Size = TypeVar("Size", bound=RentedWorkersSpec)
 
 
+RAY_SCHEMA = "https://raw.githubusercontent.com/ray-project/ray/ray-2.60.0/python/ray/autoscaler/ray-schema.json"
+"""Ray's own, for editors. It does not know all that machines of one's own may say."""
+
+
 def head(spec: ClusterSpec, provider: str, file: str, before: str = "") -> str:
     """The first comment: what the file is and what to do with it."""
     return f"""Studies on {provider}. Made of a cluster file by `neuroiou-study cluster render`: change that one.
