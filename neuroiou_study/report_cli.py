@@ -69,13 +69,15 @@ def export(
     overrides: Set = [],  # noqa: B006
     store: StoreAt = "./runs",
 ) -> None:
-    """Write the best surrogate as a loss: `NeuroIoULoss.load(DIR)` in any PyTorch program."""
+    """Write the best surrogate as a loss: `NeuroIoULoss.load(DIR)`, or `pip install DIR` where this program is not."""
     from neuroiou_study.report.export import export_loss
+    from neuroiou_study.report.exported.package import write_package
     from neuroiou_study.stages.records import StudyRecords
 
     study, opened = given_study(file, overrides), given_store(store)
     records = list(StudyRecords(study, opened))
     best = or_fail(lambda: export_loss(study, opened, records, to))
+    at_the_door(lambda: write_package(to))
     out.print(f"{to}: the surrogate of {best.assignment.name}; its README says how to use it", soft_wrap=True)
 
 
