@@ -12,7 +12,7 @@ STORE := runs
 CLUSTERS := tests/cluster/test_onprem.py tests/cluster/test_aws.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo ui check test bench chaos format constraints clean
+.PHONY: help install demo ui check test bench chaos docs format constraints clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -52,6 +52,10 @@ bench: $(INSTALLED)  ## what things cost; BENCH_ARGS="--quick --json FILE"
 
 chaos: $(INSTALLED)  ## kill everything everywhere, and see every study finish; CHAOS_ARGS="--quick --seed 1"
 	@$(BIN)/python -m tests.faults.chaos $(CHAOS_ARGS)
+
+docs: $(INSTALLED)  ## the documentation as a site in docs/_build
+	@$(BIN)/python -m sphinx -W --keep-going -n -q -c docs -b html . docs/_build
+	@echo "docs/_build/index.html"
 
 format: $(INSTALLED)  ## put the code into its format
 	$(BIN)/ruff format .

@@ -31,7 +31,9 @@ def summary_metrics(board: Leaderboard, cost: Total) -> Series:
     for row in best.values():
         values |= _arm_metrics(row)
     values |= {f"cost/{name}": value for name, value in cost.model_dump().items()}
-    return {name: {ONCE: float(value)} for name, value in values.items() if value is not None}
+    # In one section, because MLflow's charts have one for each prefix, and an empty one for those of this run alone.
+    named = {f"study/{name.replace('/', '_')}": value for name, value in values.items()}
+    return {name: {ONCE: float(value)} for name, value in named.items() if value is not None}
 
 
 def _arm_metrics(row: ArmRow) -> dict[str, float | None]:

@@ -133,7 +133,7 @@ def _metrics(client: MlflowClient, run: Any) -> dict[str, list[tuple[int, float]
     return {
         name: sorted((metric.step, metric.value) for metric in history)
         for name, history in histories.items()
-        if not name.endswith(("seconds", "hours")) and not name.startswith("cost/")
+        if not name.endswith(("seconds", "hours")) and not name.startswith("study/cost_")
     }
 
 

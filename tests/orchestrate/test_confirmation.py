@@ -248,8 +248,8 @@ def test_the_summary_shows_the_confirmed_differences(tracked: Played) -> None:
     learned = next(row for row in board.arms if row.arm == "neuroiou")
     found = next(each for each in learned.comparisons if each.measure == "miou")
     for part in ("value", "low", "high", "p_holm"):
-        assert summary.latest[f"confirmed_{part}/neuroiou_to_ce"] == getattr(found, part)
-    assert summary.latest["val_miou/neuroiou"] == learned.val_miou
+        assert summary.latest[f"study/confirmed_{part}_neuroiou_to_ce"] == getattr(found, part)
+    assert summary.latest["study/val_miou_neuroiou"] == learned.val_miou
     assert "the best learned loss on val, is" in summary.tags["mlflow.note.content"]
 
 

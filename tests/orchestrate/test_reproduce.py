@@ -81,9 +81,9 @@ def test_numbers_are_those_of_the_leaderboard(made: Path) -> None:
     (identity,) = document(made, "fig6")["studies"].values()
     (summary,) = (run for run in runs_of(made, identity)[1] if run.data.tags["neuroiou.kind"] == "summary")
     rows = {row["arm"]: row for row in csv.DictReader((made / "out" / "table1.csv").open()) if row["source"] == "ours"}
-    assert set(rows) < {name.partition("/")[2] for name in summary.data.metrics if name.startswith("val_miou/")}
+    assert set(rows) < {name.removeprefix("study/val_miou_") for name in summary.data.metrics}
     for arm, row in rows.items():
-        assert float(row["mean_with_background"]) == pytest.approx(100 * summary.data.metrics[f"val_miou/{arm}"])
+        assert float(row["mean_with_background"]) == pytest.approx(100 * summary.data.metrics[f"study/val_miou_{arm}"])
 
 
 def test_weighted_ce_is_over_the_rare_classes(made: Path) -> None:

@@ -167,7 +167,7 @@ def test_val_is_shown_although_it_is_opened_after_the_trial_has_ended(uri: str, 
     run_finals(study, store, LocalWorker())
     tracker.conclude(records)
     runs = shown(Played(study, store, [], records), uri).runs
-    assert runs["ce-000"].metrics["val/miou"] == runs["summary"].metrics["val_miou/ce"]
+    assert runs["ce-000"].metrics["val/miou"] == runs["summary"].metrics["study/val_miou_ce"]
 
 
 def test_runs_of_trials_that_never_ended_are_closed(one: Played, uri: str) -> None:

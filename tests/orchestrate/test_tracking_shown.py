@@ -90,7 +90,7 @@ def test_a_pruned_trial_shows_the_epochs_it_had(view: Shown) -> None:
 def test_only_winners_show_val(view: Shown) -> None:
     runs = view.runs
     assert {name for name, run in runs.items() if "val/miou" in run.metrics} == {SURROGATE, CONTROL}
-    assert runs["summary"].metrics["val_miou/ce"] == runs[CONTROL].metrics["val/miou"]
+    assert runs["summary"].metrics["study/val_miou_ce"] == runs[CONTROL].metrics["val/miou"]
 
 
 def test_files_are_those_of_the_store(one: Played, view: Shown) -> None:
@@ -185,12 +185,12 @@ def test_a_class_may_have_any_name(tmp_path: Path, uri: str) -> None:
 def test_the_summary_tells_the_result(one: Played, view: Shown) -> None:
     summary = view.runs["summary"]
     assert summary.status == "FINISHED"
-    assert {name: summary.metrics[f"trials/{name}"][0][1] for name in ("complete", "pruned", "failed")} == {
+    assert {name: summary.metrics[f"study/trials_{name}"][0][1] for name in ("complete", "pruned", "failed")} == {
         "complete": 2,
         "pruned": 1,
         "failed": 1,
     }
-    assert summary.metrics["score/neuroiou"] == [(0, one.record(SURROGATE).score)]
+    assert summary.metrics["study/score_neuroiou"] == [(0, one.record(SURROGATE).score)]
     assert summary.params["search.fit_surrogate.depth"] == '{"int": [1, 4], "log": false}'
     note = summary.tags["mlflow.note.content"]
     assert note.startswith("# tiny\n")

@@ -5,12 +5,13 @@ Usage: ``python -m tests.report.take_pictures REPORT.html FOLDER [--mlflow URI -
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from mlflow import MlflowClient
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
 from tests.report.browser import DESKTOP, PHONE, browser, opened
 
@@ -22,6 +23,8 @@ LOOKS = [
 ]
 SECTIONS = ("leaderboard", "classes", "pictures", "search", "surrogate", "fidelity")
 PATIENCE_MS = 60_000
+WIDE = 1800
+"""MLflow puts much beside its charts."""
 MOST_COMPARED = 3
 
 
@@ -59,15 +62,17 @@ def _mlflow(chromium: Browser, uri: str, study: str, folder: Path) -> None:
     best = client.search_runs(
         [experiment.experiment_id], "tags.`neuroiou.kind` = 'trial'", order_by=["metrics.score DESC"]
     )
-    page = chromium.new_context(viewport={"width": DESKTOP, "height": 1000}).new_page()
-    _take(page, charts_page(uri, experiment.experiment_id), folder / "mlflow-charts.png")
+    page = chromium.new_context(viewport={"width": WIDE, "height": 1000}).new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    page.goto(charts_page(uri, experiment.experiment_id))
+    section = page.get_by_text(re.compile(r"^\s*finetune")).first
+    section.scroll_into_view_if_needed()
+    page.locator(".js-plotly-plot .main-svg").first.wait_for()
+    page.screenshot(path=folder / "mlflow-charts.png")
     runs = [run.info.run_id for run in best[:MOST_COMPARED]]
-    _take(page, compare_page(uri, experiment.experiment_id, runs), folder / "mlflow-compare.png")
-
-
-def _take(page: Page, url: str, to: Path) -> None:
-    page.goto(url, wait_until="networkidle", timeout=PATIENCE_MS)
-    page.screenshot(path=to)
+    page.goto(compare_page(uri, experiment.experiment_id, runs))
+    page.get_by_text("finetune.lr").first.wait_for()
+    page.screenshot(path=folder / "mlflow-compare.png")
 
 
 def charts_page(uri: str, experiment: str) -> str:
