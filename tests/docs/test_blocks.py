@@ -8,41 +8,65 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 import yaml
+from markdown_it import MarkdownIt
 from typer.main import get_command
 
 from neuroiou_study.cli import app
 from neuroiou_study.spec import load_study
+from tests.benchmarks.__main__ import SUBJECTS
 from tests.conftest import REPOSITORY
+from tests.studies import call, write_study
 
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
-OWN_TEST = {"cluster.md"}
-"""`tests/cluster/test_runbook.py` has a stricter one."""
-DRAWINGS = ("", "text", "bibtex", "{command-line}", "{eval-rst}", "{study-files}", "{toctree}")
-RUN_BY = {
-    "neuroiou-study validate": "tests/test_cli.py",
-    "neuroiou-study doctor": "tests/test_cli_doctor.py",
-    "neuroiou-study data": "tests/test_cli.py",
-    "neuroiou-study plan": "tests/test_cli_plan.py",
-    "neuroiou-study run": "tests/test_watching.py",
-    "neuroiou-study status": "tests/test_watching.py",
-    "neuroiou-study report": "tests/report/test_page_in_browser.py",
-    "neuroiou-study export": "tests/test_cli.py",
-    "neuroiou-study sync": "tests/test_cli.py",
-    "neuroiou-study schema": "tests/test_schemas.py",
-    "neuroiou-study reproduce": "tests/orchestrate/test_reproduce.py",
-    "neuroiou-study cluster": "tests/cluster/test_render.py",
-    "make demo": "tests/test_on_ray.py",
-    "make test": ".ci/run",
-    "make bench": "tests/benchmarks/__main__.py",
-    "ray up": "tests/cluster/test_onprem.py",
-    "ray dashboard": "tests/cluster/test_onprem.py",
-    "ray job": "tests/cluster/test_onprem.py",
-    "python -m tests.benchmarks": "tests/benchmarks/__main__.py",
-    "python -c": "tests/test_newcomer.py",
-    "python3 -m venv": "Makefile",
-    "pip install": "Makefile",
+RUNBOOK = REPOSITORY / "docs" / "cluster.md"
+"""`tests/cluster/test_runbook.py` has a stricter test of its ``bash`` blocks."""
+COMMANDS = ("sh", "bash")
+DIRECTIVES = ("{command-line}", "{eval-rst}", "{study-files}", "{toctree}")
+"""The strict build runs them."""
+SHOWN = {
+    ("README.md", "my_data/"): "a folder as tests/test_newcomer.py makes it",
+    ("README.md", "@inproceedings{neuroiou2018,"): "a citation",
+    (
+        "docs/architecture.md",
+        "cli, jobs ─┬─► orchestrate ─► report ─► stages ─┬─► spec   (pydantic, yaml)",
+    ): "a drawing",
+    ("docs/architecture.md", "study.yaml ─load_study─► StudySpec ─sample(values)─► TrialSpec (frozen, complete)"): (
+        "a drawing"
+    ),
+    ("docs/own_network_and_data.md", "my_data/"): "a folder as tests/test_newcomer.py makes it",
 }
-"""How a command begins → what runs it, on a study that is small enough."""
+"""Page and first line of a block that nothing can run → what it is. Output of a command needs no entry."""
+RUN_BY = {
+    "neuroiou-study validate": ("tests/test_cli.py", r'call\("validate"'),
+    "neuroiou-study doctor": ("tests/test_cli_doctor.py", r'call\("doctor"'),
+    "neuroiou-study data": ("tests/docs/test_blocks.py", r'call\("data"'),
+    "neuroiou-study plan": ("tests/test_cli.py", r'call\("plan"'),
+    "neuroiou-study run": ("tests/test_on_ray.py", r'call\("run"'),
+    "neuroiou-study status": ("tests/test_watching.py", r'command\("status"'),
+    "neuroiou-study report": ("tests/report/test_page_in_browser.py", r'call\("report", .*"--html"'),
+    "neuroiou-study export": ("tests/test_cli.py", r'call\("export"'),
+    "neuroiou-study sync": ("tests/test_cli.py", r'call\("sync"'),
+    "neuroiou-study schema": ("tests/test_cli.py", r'call\("schema"'),
+    "neuroiou-study reproduce": ("tests/orchestrate/test_reproduce.py", r'\["reproduce", '),
+    "neuroiou-study cluster render": ("tests/cluster/aws.py", r'call\("cluster", "render"'),
+    "neuroiou-study cluster check": ("tests/cluster/aws.py", r'call\("cluster", "check"'),
+    "neuroiou-study cluster token": ("tests/cluster/aws.py", r'call\("cluster", "token"'),
+    "make test": (".ci/run", r"^make test$"),
+    "ray up": ("tests/cluster/test_aws.py", r'ray\("up"'),
+    "ray dashboard": ("tests/cluster/onprem.py", r'"dashboard"'),
+    "ray job submit": ("tests/cluster/test_onprem.py", r'"job", "submit"'),
+    "python -c": ("tests/test_newcomer.py", r'blocks\("sh"\)'),
+}
+"""How a command begins → what runs it, on a study that is small enough, and the words there that do."""
+NOT_RUN = {
+    "make demo": "minutes; its command is held against the program, its study by tests/spec/test_search_spaces.py",
+    "make bench": "minutes and more; its options are held against the program, its parts run by tests/benchmarks",
+    "python3 -m venv": "whoever runs this test has done it, by `make install`",
+    "pip install": "likewise",
+}
+"""How a command begins → why no test runs it."""
+SEPARATOR = re.compile(r'(?:&&|[;|])(?=(?:[^"]*"[^"]*")*[^"]*$)')
+"""Between two commands of a line, and not between quotes."""
 
 
 class Block(NamedTuple):
@@ -50,28 +74,69 @@ class Block(NamedTuple):
     line: int
     kind: str
     text: str
+    follows: str
+    """The kind of the block before it on the page."""
 
     @property
     def place(self) -> str:
         return f"{self.page.relative_to(REPOSITORY)}:{self.line}"
 
+    @property
+    def is_known(self) -> bool:
+        """Does something run it, or is it the output of a command, or said to be shown only?"""
+        if self.page == RUNBOOK:
+            return self.kind == "bash"
+        is_output = self.kind == "text" and self.follows in (*COMMANDS, "python")
+        name = (str(self.page.relative_to(REPOSITORY)), self.text.partition("\n")[0])
+        return self.kind in (*COMMANDS, "python", "yaml", *DIRECTIVES) or is_output or name in SHOWN
 
-def blocks() -> list[Block]:
-    found = []
-    for page in PAGES:
-        text = page.read_text()
-        for match in re.finditer(r"^```([^\n]*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
-            found.append(Block(page, text.count("\n", 0, match.start()) + 1, match[1].strip(), match[2]))
-    return [block for block in found if block.page.name not in OWN_TEST]
+
+def blocks_of(page: Path, text: str) -> list[Block]:
+    """The fenced blocks of a page, wherever and however they are fenced; those of the runbook have a test too."""
+    found: list[Block] = []
+    for token in MarkdownIt().parse(text):
+        if token.type == "fence":
+            assert token.map is not None
+            follows = found[-1].kind if found else ""
+            found.append(Block(page, token.map[0] + 1, token.info.strip(), token.content, follows))
+    return found
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page, page.read_text())]
 
 
 def of_kind(*kinds: str) -> list[Block]:
-    return [block for block in blocks() if block.kind in kinds]
+    return [block for block in BLOCKS if block.kind in kinds and block.page != RUNBOOK]
 
 
-def test_every_block_is_of_a_kind_that_is_tested() -> None:
-    known = {"sh", "bash", "python", "yaml", *DRAWINGS}
-    assert [f"{each.place}: {each.kind}" for each in blocks() if each.kind not in known] == []
+def test_something_runs_every_block() -> None:
+    remedy = "make it sh, python or yaml, let it follow the command whose output it is, or say in SHOWN what it is"
+    assert [f"{each.place}: {each.kind or 'no language'}: {remedy}" for each in BLOCKS if not each.is_known] == []
+
+
+def test_what_is_shown_only_is_there() -> None:
+    there = {(str(each.page.relative_to(REPOSITORY)), each.text.partition("\n")[0]) for each in BLOCKS}
+    assert set(SHOWN) <= there
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("```rust\nx\n```", "rust"),
+        ("~~~\nx\n~~~", ""),
+        ("* item\n\n  ```text\n  x\n  ```", "text"),
+        ("````\nx\n````", ""),
+    ],
+)
+def test_a_block_that_nothing_runs_is_seen(text: str, kind: str) -> None:
+    for page in (REPOSITORY / "README.md", RUNBOOK):
+        [block] = blocks_of(page, text)
+        assert block.kind == kind and not block.is_known
+
+
+def test_a_block_of_the_runbook_is_bash_or_nobody_s() -> None:
+    kinds = {block.kind: block.is_known for block in blocks_of(RUNBOOK, "```bash\nx\n```\n\n```sh\nx\n```")}
+    assert kinds == {"bash": True, "sh": False}
 
 
 @pytest.mark.parametrize("block", of_kind("yaml"), ids=lambda block: block.place)
@@ -98,36 +163,90 @@ def test_python_runs(block: Block, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         assert network(torch.randn(1, 3, 8, 8)).shape == (1, 5, 8, 8)
 
 
-def commands(block: Block) -> list[str]:
-    whole = block.text.replace("\\\n", " ")
+def commands(text: str) -> list[str]:
+    """The commands of a block, without comments and what only prepares the shell."""
+    whole = text.replace("\\\n", " ")
     lines = [line.partition(" #")[0].strip() for line in whole.splitlines()]
-    parts = [part.strip() for line in lines if line and not line.startswith("#") for part in line.split("&&")]
+    parts = [part.strip() for line in lines if line and not line.startswith("#") for part in SEPARATOR.split(line)]
     return [part for part in parts if not part.startswith(("export ", ". "))]
 
 
-@pytest.mark.parametrize("block", of_kind("sh", "bash"), ids=lambda block: block.place)
+def beginning(command: str) -> str | None:
+    """The entry of RUN_BY or NOT_RUN that ``command`` begins with, word by word; the longest."""
+    fits = [each for each in (*RUN_BY, *NOT_RUN) if f"{command} ".startswith(f"{each} ")]
+    return max(fits, key=len, default=None)
+
+
+@pytest.mark.parametrize("block", of_kind(*COMMANDS), ids=lambda block: block.place)
 def test_a_command_exists_and_is_run_by_a_test(block: Block) -> None:
-    for command in commands(block):
-        begin = next((each for each in RUN_BY if command.startswith(each)), None)
-        assert begin is not None, f"{block.place}: {command}: say in RUN_BY what runs it"
-        source = (REPOSITORY / RUN_BY[begin]).read_text()
-        word = begin.split()[1].removeprefix("-m").removeprefix("-c") or "venv"
-        assert word in source or begin.startswith(("make", "python")), f"{RUN_BY[begin]} has no {word!r}"
-        if begin.startswith("neuroiou-study"):
-            require_right(command)
-        elif begin.startswith("make"):
-            assert f"\n{command.split()[1]}:" in (REPOSITORY / "Makefile").read_text()
+    for command in commands(block.text):
+        assert beginning(command), (
+            f"{block.place}: {command}: say in RUN_BY what runs it, or in NOT_RUN why nothing does"
+        )
+        require_right(command)
+
+
+@pytest.mark.parametrize("begin", RUN_BY)
+def test_what_is_said_to_run_a_command_does(begin: str) -> None:
+    file, words = RUN_BY[begin]
+    assert re.search(words, (REPOSITORY / file).read_text(), re.MULTILINE), (
+        f"{file} has no {words}: {begin}: who runs it?"
+    )
 
 
 def require_right(command: str) -> None:
     """The program takes these words; nothing is run."""
+    words = shlex.split(command.partition(">")[0] if command.startswith("neuroiou-study") else command)
+    if words[0] == "neuroiou-study":
+        _require_parsed(words[1:])
+    elif words[0] == "make":
+        _require_target(words[1])
+        for word in words[2:]:
+            name, _, options = word.partition("=")
+            assert name == "BENCH_ARGS", f"{command}: {name}: no variable of the Makefile that a page may set"
+            _require_bench(shlex.split(options))
+
+
+def _require_parsed(words: list[str]) -> None:
     program: Any = get_command(app)
-    words = shlex.split(command.partition(">")[0].partition("(")[0])[1:]
     while words and words[0] in getattr(program, "commands", {}):
-        program = program.commands[words.pop(0)]
-    program.make_context(command, words)
+        program, words = program.commands[words[0]], words[1:]
+    program.make_context("neuroiou-study", words)
 
 
-def test_a_wrong_option_would_be_noticed() -> None:
-    with pytest.raises(Exception, match="no-such"):
-        require_right("neuroiou-study run study.yaml --no-such 1")
+def _require_target(name: str) -> None:
+    assert re.search(rf"^{re.escape(name)}:", (REPOSITORY / "Makefile").read_text(), re.MULTILINE), f"no target {name}"
+
+
+def _require_bench(options: list[str]) -> None:
+    for option in options:
+        allowed = ("--quick", "--json", "--only", *SUBJECTS)
+        assert option in allowed or option.endswith(".json"), f"{option}: no option of make bench"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["neuroiou-study run study.yaml --no-such 1", "make nonsense", 'make bench BENCH_ARGS="--onlyy loss"'],
+)
+def test_a_wrong_command_would_be_noticed(command: str) -> None:
+    with pytest.raises(Exception, match=r"no-such|nonsense|onlyy"):
+        require_right(command)
+
+
+def test_every_command_of_a_line_counts() -> None:
+    text = "make test | frobnicate; other 'x' && more \"a; b\"  # not this\n# nor this"
+    assert commands(text) == ["make test", "frobnicate", "other 'x'", 'more "a; b"']
+    assert beginning("frobnicate") is None and beginning("make tester") is None
+
+
+def test_the_demo_is_a_command_that_the_program_takes() -> None:
+    recipe = (REPOSITORY / "Makefile").read_text().partition("\ndemo:")[2].splitlines()[1]
+    _, _, words = recipe.partition("neuroiou-study ")
+    assert "search_spaces/quickstart.yaml" in words
+    _require_parsed(shlex.split(words))
+
+
+def test_data_says_how_frequent_each_class_is(tmp_path: Path) -> None:
+    done = call("data", write_study(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "background" in done.stdout and "void" in done.stdout
