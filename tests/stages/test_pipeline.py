@@ -136,12 +136,15 @@ def test_a_stage_reads_the_fields_and_inputs_it_declares_and_no_others(store: Fo
         assert recording.read == set(step.stage.reads), name
 
 
+PICTURES = [f"example-{image:06d}-{epoch:06d}.png" for image in (0, 2, 3) for epoch in (1, 2)]
+
+
 def test_a_complete_trial_has_what_every_stage_leaves(made: FolderStore) -> None:
     assert {name: _file_names(made, address) for name, address in addresses(LEARNED).items()} == {
         "pretrain": ["history.jsonl", "model.safetensors"],
         "collect_pairs": ["pairs.safetensors"],
         "fit_surrogate": ["fidelity.json", "loss.json", "surrogate.json", "surrogate.safetensors"],
-        "finetune": ["fidelity.json", "history.jsonl", "model.safetensors"],
+        "finetune": [*PICTURES, "fidelity.json", "history.jsonl", "model.safetensors"],
         "evaluate": ["metrics.json"],
     }
     for address in addresses(LEARNED).values():
@@ -201,7 +204,8 @@ def test_a_pruned_stage_keeps_its_history_and_nothing_to_resume(store: FolderSto
     with pytest.raises(Pruned):
         run_stages(LEARNED, store, LocalWorker(listener=Heard(stop=("finetune", 1))))
     folder = store.started(addresses(LEARNED)["finetune"])
-    assert folder is not None and [path.name for path in folder.iterdir()] == ["history.jsonl"]
+    assert folder is not None
+    assert sorted(path.name for path in folder.iterdir()) == [*PICTURES[::2], "history.jsonl"], "of the first epoch"
     assert len(read_history(folder)) == 1
     assert store.lease_holder(addresses(LEARNED)["finetune"]) is None
 
