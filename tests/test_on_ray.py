@@ -79,7 +79,7 @@ def test_a_killed_trial_process_is_replaced_and_continues(head: RayHead, tmp_pat
     victim = trial_process(driver)
     rows_before = len(history.read_text().splitlines())
     os.kill(victim.pid, signal.SIGKILL)
-    output, _ = driver.communicate(timeout=240)
+    output, _ = driver.communicate(timeout=480)
     assert driver.returncode == 0, output
     assert [row["state"] for row in report(study, store)["trials"]] == ["complete"]
     assert rows_before >= 1
