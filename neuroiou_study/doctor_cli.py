@@ -13,9 +13,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from neuroiou_study import terminal
+from neuroiou_study.given import default_tracking, given_store, given_study
 from neuroiou_study.options import AllowCode, AsJson, Backend, BackendName, File, OptunaAt, Set, StoreAt, TrackingUri
-from neuroiou_study.spec import load_study
-from neuroiou_study.terminal import WRONG_INPUT, Stopped, at_the_door, end, err, is_quiet, out, print_json, stoppable
+from neuroiou_study.terminal import WRONG_INPUT, Stopped, end, err, is_quiet, out, print_json, stoppable
 
 if TYPE_CHECKING:
     from neuroiou_study.orchestrate.findings import Finding
@@ -53,11 +53,10 @@ def doctor(
 ) -> None:
     """Check everything a study needs: store, servers, data, machines. Exit code 2 if something is missing."""
     from neuroiou_study.orchestrate.where import Where
-    from neuroiou_study.stages.open_store import open_store
 
     terminal.allow_code(allow_code)
-    study, opened = at_the_door(lambda: load_study(file, overrides)), at_the_door(lambda: open_store(store))
-    uri = tracking_uri or at_the_door(lambda: f"sqlite:///{opened.scratch / 'mlflow.db'}")
+    study, opened = given_study(file, overrides), given_store(store)
+    uri = tracking_uri or default_tracking(opened)
     try:
         with stoppable():
             findings = _findings(study, opened, Where(backend.value, address, uri, optuna_storage), data, as_json)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from neuroiou_study import terminal
+from neuroiou_study.given import given_store, given_study
 from neuroiou_study.options import AllowCode, AsJson, File, Set, StoreAt
-from neuroiou_study.spec import StudySpec, load_study
+from neuroiou_study.spec import StudySpec
 from neuroiou_study.spec.document import load_document
 from neuroiou_study.spec.prices import PricesSpec
 from neuroiou_study.terminal import Stopped, at_the_door, end, err, or_fail, out, print_json, stoppable
@@ -60,7 +61,7 @@ def plan(
     here with --calibrate. `--set resources.trials_at_once=8` asks for the machines of eight trials at once.
     """
     terminal.allow_code(allow_code)
-    study, opened = at_the_door(lambda: load_study(file, overrides)), at_the_door(lambda: _open_store(store))
+    study, opened = given_study(file, overrides), given_store(store)
     listed = None if prices is None else _prices(prices)
     speedups = at_the_door(lambda: _speedups(speedup, listed))
     if calibrate:
@@ -78,12 +79,6 @@ def summary(study: StudySpec) -> str:
     screened = f", of {study.screen.surrogates} screened surrogates each: {arms}" if study.screen else ""
     confirmed = f", confirmed on {len(study.fresh_seeds)} fresh seeds" if study.confirm else ""
     return f"Study {study.identity}: {len(study.search)} ranges, {seeds}, trials: {trials}{screened}{confirmed}."
-
-
-def _open_store(store: str) -> Store:
-    from neuroiou_study.stages.open_store import open_store
-
-    return open_store(store)
 
 
 def _prices(path: Path) -> PricesSpec:

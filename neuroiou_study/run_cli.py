@@ -51,12 +51,13 @@ def run(
     study, opened = given_study(file, overrides), given_store(store)
     if study.model.note:
         err.print(study.model.note, soft_wrap=True)
-    where = Where(backend.value, address, tracking_uri or default_tracking(opened), optuna_storage)
+    default = default_tracking(opened)
+    where = Where(backend.value, address, tracking_uri or default, optuna_storage)
     out.print(plan_cli.summary(study), soft_wrap=True)
     _run(study, opened, where, log_format)
     board = print_report(study, opened)
-    ui = f"mlflow ui --backend-store-uri {default_tracking(opened)}"
-    _say_what_next(file, overrides, store, f"MLflow at {_redacted(tracking_uri)}" if tracking_uri else ui)
+    seen_at = f"MLflow at {_redacted(tracking_uri)}" if tracking_uri else f"mlflow ui --backend-store-uri {default}"
+    _say_what_next(file, overrides, store, seen_at)
     if empty := [row for row in board.arms if row.complete == 0]:
         hint = _GATED if all(row.gated for row in empty) else "see the errors above, change the file, run again"
         end(FAILED, f"no trial of {', '.join(row.arm for row in empty)} is complete: {hint}")

@@ -3,11 +3,10 @@
 from typing import Any
 
 from neuroiou_study.cluster.blocks import Block, document
-from neuroiou_study.cluster.launcher import ORDER, priority
+from neuroiou_study.cluster.launcher import ORDER, RAY_VERSION, priority
 from neuroiou_study.cluster.start import environment, growth
 from neuroiou_study.spec.cluster import ClusterSpec, KubeSpec, KubeWorkersSpec
 
-RAY_VERSION = "2.60.0"
 """As in `constraints.txt` and the images; a test holds them together."""
 IN_IMAGE = "/home/ray/neuroiou-study"
 """Where `cluster/Dockerfile` puts this repository."""

@@ -14,9 +14,10 @@ ORDER = (
 )
 """*measured* with Ray 2.60's own scheduler (`tests/cluster/test_order.py`): a priority decides what is left open."""
 Size = TypeVar("Size", bound=RentedWorkersSpec)
-
-
-RAY_SCHEMA = "https://raw.githubusercontent.com/ray-project/ray/ray-2.60.0/python/ray/autoscaler/ray-schema.json"
+RAY_VERSION = "2.60.0"
+RAY_SCHEMA = (
+    f"https://raw.githubusercontent.com/ray-project/ray/ray-{RAY_VERSION}/python/ray/autoscaler/ray-schema.json"
+)
 """Ray's own, for editors. It does not know all that machines of one's own may say."""
 
 

@@ -3,7 +3,7 @@
 from neuroiou_study.core.neuroiou import NeuroIoULoss
 from neuroiou_study.core.surrogate import SurrogateNet
 from neuroiou_study.report.leaderboard import Leaderboard
-from neuroiou_study.report.tables import number, short, verdict
+from neuroiou_study.report.tables import in_words, number, verdict
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.fit_surrogate import read_fidelity
 from neuroiou_study.stages.pipeline import plan
@@ -14,7 +14,7 @@ NOTE = "mlflow.note.content"
 """The tag that MLflow shows as a description, in Markdown."""
 COLOUR = "mlflow.runColor"
 """The tag with the colour that MLflow's charts give a run."""
-_FIDELITY = ("r2", "gradient_cosine_mean", "sign_agreement", "inadmissible_fraction")
+_FIDELITY = ("r2", "sign_tp", "sign_fp", "sign_fn", "gradient_cosine", "gain_error")
 CARD = """The learned IoU loss of trial `{trial}` of study `{study}`.
 
 **What it is.** A network from {num_features} features ({inputs}) of one class in one image (or batch: `{aggregate}`) to
@@ -23,8 +23,8 @@ that class's estimated IoU loss. Registered is the network; `extra_files/` has t
 **How to load it.** `NeuroIoULoss.load(folder)` of `neuroiou_study.core`, with the folder that `neuroiou-study export`
 writes or the files of `extra_files/`; the network alone: `mlflow.pytorch.load_model("models:/{name}@champion")`.
 
-**What it was fitted on.** Training images of `{data}`, as the study's pretrained network saw them, with perturbed
-logits.
+**What it was fitted on.** Training images of `{data}`, as the study's pretrained network saw them; of each output
+{perturbed} perturbed copies.
 
 **Where it holds.** It fine-tunes a network that cross-entropy has trained; it was not made to train one from random
 weights. Its features have this mean and deviation; three deviations beyond, it extrapolates:
@@ -42,9 +42,7 @@ weights. Its features have this mean and deviation; three deviations beyond, it 
 def trial_note(study: StudySpec, assignment: Assignment, summary: str) -> str:
     """What a trial is, and where what belongs to it is; ``summary`` is the link of the study's run."""
     spec = assignment.specs(study)[0]
-    values = (
-        ", ".join(f"`{name}` {short(value)}" for name, value in assignment.values.items()) or "the file's own values"
-    )
+    values = in_words(assignment.values, "`") or "the file's own values"
     stages = "\n".join(f"- `{step.address}`" for step in plan(spec).values())
     kind = "" if assignment.fresh_seed is None else f", again on fresh seed {assignment.fresh_seed}"
     return (
@@ -65,8 +63,7 @@ def model_card(study: StudySpec, store: Store, board: Leaderboard, best: TrialRe
     """The card of the surrogate at ``address``, of the trial ``best``."""
     folder = store.verified(address)
     loss, fidelity = NeuroIoULoss.load(folder), read_fidelity(folder)
-    row = next(row for row in board.arms if row.arm == best.assignment.arm)
-    found = {name: fidelity[name] for name in _FIDELITY if name in fidelity}
+    row = next(row for row in board.arms if row.trial == best.assignment.name)
     difference = number(row.difference_to_ce, "+.4f")
     return CARD.format(
         trial=best.assignment.name,
@@ -77,7 +74,8 @@ def model_card(study: StudySpec, store: Store, board: Leaderboard, best: TrialRe
         aggregate=loss.aggregate,
         data=study.data.name,
         features=_features(loss.surrogate.net),
-        fidelity=", ".join(f"`{name}` {value:.4f}" for name, value in found.items()) or "not measured",
+        perturbed=best.assignment.specs(study)[0].collect_pairs.perturbed or "no",
+        fidelity=", ".join(f"`{name}` {number(fidelity.get(name))}" for name in _FIDELITY),
         score=number(best.score),
         difference=f"{difference} on `val` against cross-entropy trained as long",
     )

@@ -61,9 +61,7 @@ class MlflowView:
 
     def open(self) -> None:
         """The experiment and the running summary are there; a new SQLite database is made."""
-        summary = self._summary()
-        summary.begin()
-        summary.take_inputs(dataset_inputs(self._study))
+        self._summary().begin()
 
     def begin(self, assignment: Assignment) -> None:
         """The run of a trial is there and RUNNING."""
@@ -84,7 +82,6 @@ class MlflowView:
     def mirror(self, record: TrialRecord) -> None:
         """The run of a trial that has ended shows everything of it."""
         run = self._trial(record.assignment, record.seconds)
-        run.take_inputs(dataset_inputs(self._study))
         run.log(trial_metrics(self._study, record, self._store))
         run.upload(trial_files(self._study, record, self._store))
         if record.error is None:
@@ -149,6 +146,8 @@ class MlflowView:
         return f"#/experiments/{self._experiment}/runs/{run_id}"
 
     def _trial(self, assignment: Assignment, age_seconds: float = 0) -> MlflowRun:
+        if assignment.name in self._runs:
+            return self._runs[assignment.name]  # of each epoch nothing is described anew
         tags = {"neuroiou.trial": assignment.name, "neuroiou.arm": assignment.arm}
         tags |= {"neuroiou.number": str(assignment.number), "neuroiou.state": "running"}
         tags |= {COLOUR: arm_colour(self._study.arms, assignment.arm)}
@@ -169,6 +168,7 @@ class MlflowView:
             key = "neuroiou.trial" if "neuroiou.trial" in tags else "neuroiou.kind"
             run = self._sole({key: tags[key]}, params) or self._new_run(name, tags, age_seconds)
             run.describe(params, {})
+            run.take_inputs(dataset_inputs(self._study))
             self._runs[name] = run
         return self._runs[name]
 

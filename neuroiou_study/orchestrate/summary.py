@@ -6,8 +6,8 @@ from typing import Any
 
 from neuroiou_study.orchestrate.shown import ONCE, Series
 from neuroiou_study.report.leaderboard import ArmRow, Leaderboard
-from neuroiou_study.report.tables import caveats, number, short, verdict
-from neuroiou_study.spec import Scalar, StudySpec
+from neuroiou_study.report.tables import caveats, in_words, number, verdict
+from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.ledger import Total
 from neuroiou_study.stages.records import STATES
 
@@ -87,14 +87,10 @@ def _arm_rows(board: Leaderboard) -> list[list[str]]:
 
 def _trial_rows(board: Leaderboard) -> list[list[str]]:
     return [
-        [trial["trial"], trial["state"], number(trial["select_miou"]), _values(trial["values"])]
+        [trial["trial"], trial["state"], number(trial["select_miou"]), in_words(trial["values"], "`")]
         for trial in board.trials[:NOTE_TRIALS]
     ]
 
 
 def _table(columns: list[str], rows: Sequence[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [columns, ["---"] * len(columns), *rows])
-
-
-def _values(values: dict[str, Scalar]) -> str:
-    return ", ".join(f"`{name}` {short(value)}" for name, value in values.items())

@@ -131,7 +131,7 @@ def make_status(study: StudySpec, store: Store) -> Status:
 
 def _running(trials: StudyRecords, records: Sequence[TrialRecord]) -> list[str]:
     ended = {record.assignment.name for record in records}
-    return sorted(each.name for each in trials.handed_out() if each.name not in ended)
+    return [name for name in trials.begun() if name not in ended]
 
 
 def _arm_status(study: StudySpec, records: Sequence[TrialRecord], arm: str) -> ArmStatus:

@@ -1,6 +1,6 @@
 """The leaderboard for a terminal, and what a reader has to know before believing it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import isnan
 
 from rich.table import Table
@@ -150,6 +150,11 @@ def _shortened(text: str) -> str:
 def number(value: float | None, form: str = ".4f") -> str:
     """``value`` as every table of a report writes it; a dash where there is none."""
     return "–" if value is None or isnan(value) else format(value, form)
+
+
+def in_words(values: Mapping[str, Scalar], quote: str = "") -> str:
+    """``finetune.lr 0.001, fit_surrogate.depth 4``, the names between ``quote``."""
+    return ", ".join(f"{quote}{name}{quote} {short(value)}" for name, value in values.items())
 
 
 def short(value: Scalar) -> str:

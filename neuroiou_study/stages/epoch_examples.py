@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from neuroiou_study.core.counts import predictions
 from neuroiou_study.core.data.dataset import SegmentationDataset
 from neuroiou_study.core.data.transforms import to_tensors
 from neuroiou_study.stages.files import write_whole
@@ -41,7 +42,7 @@ def write_examples(
     model.eval()
     for position in example_positions(len(dataset)):
         logits = model(to_tensors(dataset.load(position))[0].unsqueeze(0).to(device))
-        classes = logits.argmax(1)[0].to(torch.uint8).cpu().numpy()
+        classes = predictions(logits)[0].to(torch.uint8).cpu().numpy()
         stride = step(classes.shape[1])
         image = Image.fromarray(classes[::stride, ::stride].copy())
         path = output / FILE.format(position=position, epoch=epoch)

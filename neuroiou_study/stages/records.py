@@ -117,10 +117,13 @@ class StudyRecords:
         """Note that a trial of the search begins, so that a restart on any machine goes on with the same."""
         self.store.write_json(f"{self.folder}/begun/{assignment.name}.json", sealed(assignment.model_dump(mode="json")))
 
+    def begun(self) -> list[str]:
+        """The name of every trial of the search that has begun, ended or not; none is read."""
+        return [name.removesuffix(".json") for name in self.store.objects.names(f"{self.folder}/begun")]
+
     def handed_out(self) -> list[Assignment]:
         """Every trial of the search that has begun, ended or not."""
-        names = self.store.objects.names(f"{self.folder}/begun")
-        found = (self._document(Assignment, f"{self.folder}/begun/{name}") for name in names)
+        found = (self._document(Assignment, f"{self.folder}/begun/{name}.json") for name in self.begun())
         return [each for each in found if each is not None]
 
     def _all(self, folder: str) -> Iterator[TrialRecord]:

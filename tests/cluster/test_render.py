@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from neuroiou_study.cluster.check import check
-from neuroiou_study.cluster.kuberay import RAY_VERSION
+from neuroiou_study.cluster.launcher import RAY_VERSION
 from neuroiou_study.cluster.render import Kind, Provider, render
 from neuroiou_study.cluster.start import HEAD_PORTS, PORTS
 from neuroiou_study.orchestrate.machines import GROWTH, Machine, growth

@@ -239,3 +239,14 @@ def test_damaged_settings_are_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "loss.json").write_text(content)
     with pytest.raises(ValueError, match=f"{tmp_path / 'loss.json'}: .*: export the loss again"):
         NeuroIoULoss.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", INPUT_SETS)
+def test_every_input_set_can_be_exported_for_batches_of_any_size(name: InputSet) -> None:
+    loss_fn = NeuroIoULoss(surrogate(Inputs(name)).float())
+    sizes = [torch.export.Dim(each, min=2) for each in ("batch", "height", "width")]
+    shapes = ({0: sizes[0], 2: sizes[1], 3: sizes[2]}, dict(enumerate(sizes)))
+    logits, labels = torch.randn(2, 4, 6, 8), torch.randint(0, 4, (2, 6, 8))
+    program = torch.export.export(loss_fn, (logits, labels), dynamic_shapes=shapes, strict=True)
+    logits, labels = torch.randn(3, 4, 10, 5), torch.randint(0, 4, (3, 10, 5))
+    torch.testing.assert_close(program.module()(logits, labels), loss_fn(logits, labels))

@@ -1,6 +1,5 @@
 """MLflow's own pages of a study in a real browser: a person finds charts by section, colours, and comparisons there."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,19 +7,13 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.orchestrate.tracked import CONTROL, SURROGATE, Played, Shown, shown_after_telling
-from tests.report.browser import DESKTOP, browser, missing_browser
-from tests.servers.fixtures import need
+from tests.report.browser import DESKTOP, chromium
+from tests.report.take_pictures import charts_page, compare_page
 from tests.servers.mlflow import MlflowServer, mlflow_server
 
+__all__ = ["chromium"]
 SECTIONS = ("pretrain", "finetune", "evaluate", "val", "fidelity")
 PATIENCE_MS = 60_000
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    need(missing_browser())
-    with browser() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +36,9 @@ def test_the_chart_page_has_a_section_for_each_kind_of_metric(
     page: Page, served: tuple[MlflowServer, Shown], tmp_path: Path
 ) -> None:
     server, view = served
-    page.goto(f"{server.uri}/#/experiments/{view.experiment}/runs?compareRunsMode=CHART")
+    page.goto(charts_page(server.uri, view.experiment))
     for section in SECTIONS:
-        expect(page.get_by_text(section, exact=False).first).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_text(section, exact=True).first).to_be_visible(timeout=PATIENCE_MS)
     expect(page.get_by_text(SURROGATE).first).to_be_visible(timeout=PATIENCE_MS)
     page.screenshot(path=tmp_path / "charts.png")
 
@@ -54,7 +47,7 @@ def test_the_compare_page_shows_two_trials_side_by_side(
     page: Page, served: tuple[MlflowServer, Shown], tmp_path: Path
 ) -> None:
     server, view = served
-    runs = json.dumps([view.runs[SURROGATE].id, view.runs[CONTROL].id])
-    page.goto(f'{server.uri}/#/compare-runs?runs={runs}&experiments=["{view.experiment}"]')
+    runs = [view.runs[name].id for name in (SURROGATE, CONTROL)]
+    page.goto(compare_page(server.uri, view.experiment, runs))
     expect(page.get_by_text("finetune.lr").first).to_be_visible(timeout=PATIENCE_MS)
     page.screenshot(path=tmp_path / "compare.png")

@@ -79,7 +79,10 @@ def test_the_card_of_the_champion_says_how_to_use_it_and_where_it_holds(one: Pla
     for part in (f"trial `{SURROGATE}`", "3 features (prob3)", "`image`", "NeuroIoULoss.load", "models:/tiny@champion"):
         assert part in card
     assert "Training images of `shapes`" in card and "three deviations beyond" in card and "Apache-2.0" in card
-    assert "`r2` " in card and "not measured" not in card
+    assert "of each output\nno perturbed copies" in card
+    fidelity = one.document(one.record(SURROGATE), "fit_surrogate", "fidelity.json")
+    for name in ("r2", "sign_tp", "sign_fn", "gradient_cosine"):
+        assert f"`{name}` {fidelity[name]:.4f}" in card
     assert "on `val` against cross-entropy trained as long" in card
 
 

@@ -6,7 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.servers.fixtures import need
 
 DESKTOP, PHONE = 1280, 390
 
@@ -32,6 +35,14 @@ def browser() -> Iterator[Browser]:
         made = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         yield made
         made.close()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """One for all tests of a file."""
+    need(missing_browser())
+    with browser() as made:
+        yield made
 
 
 @contextmanager

@@ -1,25 +1,17 @@
 """The report in a real browser: it opens offline, fits a phone, and everybody can read it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
-from tests.report.browser import DESKTOP, PHONE, browser, missing_browser, opened
-from tests.servers.fixtures import need
+from tests.report.browser import DESKTOP, PHONE, chromium, opened
 from tests.studies import call, write_study
 
+__all__ = ["chromium"]
 MAX_BYTES = 5_000_000
 SECTIONS = ["leaderboard", "classes", "pictures", "search", "surrogate", "fidelity", "cost", "reproduce"]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    need(missing_browser())
-    with browser() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

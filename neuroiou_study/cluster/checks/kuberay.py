@@ -10,7 +10,7 @@ from neuroiou_study.cluster.checks.kuberay_job import check_job
 from neuroiou_study.cluster.checks.nodes import LOOPBACK
 from neuroiou_study.cluster.checks.pods import check_image, check_pod
 from neuroiou_study.cluster.checks.problem import Problem, items, mapping, missing, note, wrong
-from neuroiou_study.cluster.kuberay import RAY_VERSION
+from neuroiou_study.cluster.launcher import RAY_VERSION
 from neuroiou_study.spec.explain import explain
 
 KINDS: dict[str, type[Fields]] = {"RayCluster": RayCluster, "RayJob": RayJob}

@@ -5,11 +5,10 @@ import math
 import time
 from collections.abc import Callable
 from datetime import datetime
-from types import TracebackType
 from typing import Any
 
 from neuroiou_study.report.live.standing import SHARED, Standing
-from neuroiou_study.report.tables import short
+from neuroiou_study.report.tables import in_words
 from neuroiou_study.stages.news import Begun, Ended, Epoch, News, Postponed
 from neuroiou_study.stages.records import Assignment, TrialRecord
 
@@ -23,12 +22,6 @@ class EventLog:
     def __init__(self, num_wanted: int, say: Callable[[str], None], *, as_json: bool = False) -> None:
         self._standing, self._say, self._as_json = Standing(num_wanted), say, as_json
         self._said: dict[str, float] = {}
-
-    def __enter__(self) -> "EventLog":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        pass
 
     def __call__(self, news: News) -> None:
         """Take in one piece of news."""
@@ -76,7 +69,7 @@ def _event(news: News) -> dict[str, Any]:
 def _line(news: News, standing: Standing) -> str:
     match news:
         case Begun(assignment):
-            values = ", ".join(f"{name} {short(value)}" for name, value in assignment.values.items())
+            values = in_words(assignment.values)
             return f"{assignment.name} begun" + (f": {values}" if values else "")
         case Epoch(assignment, progress):
             metrics = ", ".join(f"{name} {value:.4g}" for name, value in progress.metrics.items())

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from neuroiou_study.report.live.standing import Standing
 from neuroiou_study.report.status import cost_line
-from neuroiou_study.report.tables import short
+from neuroiou_study.report.tables import in_words
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.backend import Progress
 from neuroiou_study.stages.ledger import Total
@@ -51,9 +51,9 @@ class LiveView:
             self._total, self._looked = self._cost(), time.monotonic()
 
     def _drawn(self) -> Group:
-        parts = [Text(self._title, style="bold", overflow="ellipsis", no_wrap=True)]
+        title = Text(self._title, style="bold", overflow="ellipsis", no_wrap=True)
         best = [self._best()] if self._standing.complete else []
-        return Group(*parts, self._bars(), *best, Text(self._standing.in_words()), Text(cost_line(self._total)))
+        return Group(title, self._bars(), *best, Text(self._standing.in_words()), Text(cost_line(self._total)))
 
     def _bars(self) -> Table:
         table = Table.grid(padding=(0, 2))
@@ -72,8 +72,7 @@ class LiveView:
         table.add_column("select mIoU", justify="right")
         table.add_column("values", overflow="ellipsis", no_wrap=True)
         for record in self._standing.complete[:BEST]:
-            values = ", ".join(f"{name} {short(value)}" for name, value in record.assignment.values.items())
-            table.add_row(record.assignment.name, f"{record.score:.4f}", values)
+            table.add_row(record.assignment.name, f"{record.score:.4f}", in_words(record.assignment.values))
         return table
 
 

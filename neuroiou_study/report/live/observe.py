@@ -1,7 +1,7 @@
 """How a running study is told of: to a person at a terminal, to a log, to a program."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Literal
 
 from rich.console import Console
@@ -31,9 +31,11 @@ def observed(
     is_live = log_format == "auto" and console.is_terminal
     with (
         notices(say, in_json=in_json),
-        _view(study, store, console, tracking) if is_live else EventLog(num_runs(study), say, as_json=in_json) as view,
+        _view(study, store, console, tracking)
+        if is_live
+        else nullcontext(EventLog(num_runs(study), say, as_json=in_json)) as observer,
     ):
-        yield view
+        yield observer
 
 
 def _view(study: StudySpec, store: Store, console: Console, tracking: str) -> LiveView:

@@ -1,6 +1,7 @@
 """Where a running study stands, as its news say it."""
 
 import time
+from bisect import insort
 from collections import Counter
 from math import isnan
 
@@ -42,7 +43,7 @@ class Standing:
     def _end(self, record: TrialRecord) -> None:
         self.ended[record.state] += 1
         if record.state == "complete" and record.score is not None and not isnan(record.score):
-            self.complete = sorted([*self.complete, record], key=lambda each: -(each.score or 0.0))
+            insort(self.complete, record, key=lambda each: -(each.score or 0.0))
 
     @property
     def num_trained(self) -> int:

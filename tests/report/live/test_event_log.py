@@ -15,9 +15,9 @@ from tests.report.live.news import NEWS, ended, trial
 def lines(*news: News) -> list[str]:
     """What is said of ``news``, without the time."""
     said: list[str] = []
-    with EventLog(9, said.append) as log:
-        for item in news:
-            log(item)
+    log = EventLog(9, said.append)
+    for item in news:
+        log(item)
     for line in said:
         datetime.fromisoformat(line.split()[0])
     return [line.partition(" ")[2] for line in said]
@@ -25,9 +25,9 @@ def lines(*news: News) -> list[str]:
 
 def events(*news: News) -> list[dict[str, Any]]:
     said: list[str] = []
-    with EventLog(9, said.append, as_json=True) as log:
-        for item in news:
-            log(item)
+    log = EventLog(9, said.append, as_json=True)
+    for item in news:
+        log(item)
     return [json.loads(line) for line in said]
 
 
