@@ -26,7 +26,7 @@ from neuroiou_study.orchestrate.shown import (
 )
 from neuroiou_study.orchestrate.study_files import write_study_files
 from neuroiou_study.orchestrate.summary import leaderboard_table, note, study_parameters, summary_metrics
-from neuroiou_study.orchestrate.uris import database
+from neuroiou_study.orchestrate.uris import database, public
 from neuroiou_study.report.charts.axes import arm_colour
 from neuroiou_study.report.epoch_pictures import epoch_pictures
 from neuroiou_study.report.leaderboard import Leaderboard, make_leaderboard
@@ -34,6 +34,7 @@ from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.backend import Progress
 from neuroiou_study.stages.ledger import Ledger
 from neuroiou_study.stages.made_with import made_with
+from neuroiou_study.stages.mlflow_runs import MlflowRuns, note_mlflow_runs
 from neuroiou_study.stages.records import Assignment, TrialRecord, best_of
 from neuroiou_study.stages.store import Store
 
@@ -51,6 +52,7 @@ class MlflowView:
     def __init__(self, study: StudySpec, store: Store, uri: str) -> None:
         self._study, self._store, self._uri = study, store, uri
         self._database = database(uri)
+        self._ids: dict[str, str] = {}
         self.forget()
 
     def forget(self) -> None:
@@ -97,6 +99,7 @@ class MlflowView:
         if not records:
             return []  # reading all runs takes half a minute where there are 5,000 (measured)
         runs = [run for kind in KINDS for run in self._search({"neuroiou.kind": kind})]
+        self._ids |= {str(run.tag("neuroiou.trial")): run.id for run in runs}
         there = {(run.tag("neuroiou.trial"), run.tag("neuroiou.state"), run.status) for run in runs}
         return [r for r in records if (r.assignment.name, r.state, STATUS[r.state]) not in there]
 
@@ -119,6 +122,9 @@ class MlflowView:
         cost = Ledger(self._study.identity, self._store).total()
         summary.log({**summary_metrics(board, cost), **shared_metrics(self._study, self._store)})
         self._connected().log_dict(summary.id, leaderboard_table(board), "leaderboard.json")
+        note_mlflow_runs(
+            self._study, self._store, MlflowRuns(uri=public(self._uri), experiment=self._experiment, runs=self._ids)
+        )
         self._upload_study_files(records, board)
         summary.describe({}, {NOTE: note(self._study, board, self._store.address), **self._source()})
         link = self._link(summary.id)
@@ -169,7 +175,7 @@ class MlflowView:
             run = self._sole({key: tags[key]}, params) or self._new_run(name, tags, age_seconds)
             run.describe(params, {})
             run.take_inputs(dataset_inputs(self._study))
-            self._runs[name] = run
+            self._runs[name], self._ids[name] = run, run.id
         return self._runs[name]
 
     def _sole(self, tags: Mapping[str, str], params: Mapping[str, str]) -> MlflowRun | None:

@@ -19,6 +19,11 @@ def redacted(text: object) -> str:
     return re.sub(r"(?i)([?&](?:password|passwd|token|secret)=)[^&\s]+", r"\1***", without_owner)
 
 
+def public(uri: str) -> str:
+    """``uri`` without the name and password of its owner, as anybody may open it."""
+    return re.sub(r"//[^/\s]+@", "//", uri)
+
+
 def without_secrets(text: object) -> str:
     """``text`` as :func:`redacted` leaves it, and without what the environment's secret variables hold."""
     shown = redacted(text)

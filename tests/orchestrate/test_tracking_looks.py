@@ -8,8 +8,10 @@ from PIL import Image
 
 from neuroiou_study.orchestrate import study_files
 from neuroiou_study.orchestrate.tracking import Tracker
+from neuroiou_study.orchestrate.uris import public
 from neuroiou_study.spec import load_study
-from neuroiou_study.stages.made_with import note_made_with, revision
+from neuroiou_study.stages.made_with import revision
+from neuroiou_study.stages.mlflow_runs import MlflowRuns, mlflow_runs
 from tests.orchestrate.tracked import CONTROL, SURROGATE, Played, Shown, shown, shown_after_telling, tell
 
 NOTE = "mlflow.note.content"
@@ -66,11 +68,23 @@ def test_the_summary_has_the_study_the_report_and_every_figure_as_picture_and_ta
     assert header.startswith("trial,arm,number,state,score") and len(rows) == len(one.records)
 
 
-def test_the_summary_names_the_code(one: Played, uri: str) -> None:
-    note_made_with(one.study, one.store)
-    view = shown_after_telling(one, uri)
+def test_the_summary_names_the_code(view: Shown) -> None:
     assert view.runs["summary"].tags.get("mlflow.source.git.commit") == revision()
     assert view.runs["summary"].tags["mlflow.source.name"] == "neuroiou-study"
+
+
+def test_the_store_knows_the_run_of_every_trial_for_reports(one: Played, uri: str) -> None:
+    view = shown_after_telling(one, uri)
+    noted = MlflowRuns(uri=uri, experiment=view.experiment, runs={name: run.id for name, run in view.runs.items()})
+    assert mlflow_runs(one.study, one.store) == noted
+    Tracker(one.study, one.store, uri).conclude(one.records)  # a driver that ran none of the trials
+    assert mlflow_runs(one.study, one.store) == noted
+    report = view.runs["summary"].files["report.html"].read_text()
+    assert all(f"<td>{run.id}</td>" in report for name, run in view.runs.items() if name != "summary")
+
+
+def test_nobodys_password_is_in_the_store() -> None:
+    assert public("https://me:secret@mlflow.example.org:5000/x") == "https://mlflow.example.org:5000/x"
 
 
 def test_the_card_of_the_champion_says_how_to_use_it_and_where_it_holds(one: Played, view: Shown) -> None:

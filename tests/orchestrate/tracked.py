@@ -16,6 +16,7 @@ from neuroiou_study.orchestrate.tracking import Tracker
 from neuroiou_study.spec import Scalar, StudySpec
 from neuroiou_study.stages.backend import LocalWorker, Progress
 from neuroiou_study.stages.folder_store import FolderStore
+from neuroiou_study.stages.made_with import note_made_with
 from neuroiou_study.stages.news import Begun, Ended, Epoch, News
 from neuroiou_study.stages.records import Assignment, StudyRecords, TrialRecord
 from neuroiou_study.stages.trial import run_shared_stages, run_trial
@@ -71,6 +72,7 @@ def play(study: StudySpec, folder: Path) -> Played:
     """Run ``study``: a complete surrogate trial, a pruned one, one that fails in its first epoch, and a control."""
     torch.set_num_threads(1)  # networks this small are slower with more, by far where cores are shared
     store, news = FolderStore(folder / "store"), list[News]()
+    note_made_with(study, store)
 
     def listen(progress: Progress) -> bool:
         news.append(Epoch(None, progress))

@@ -12,6 +12,7 @@ from neuroiou_study.report.page.pictures import changed
 from neuroiou_study.report.page.section import PageTable, Section
 from neuroiou_study.report.page.sections import make_sections
 from neuroiou_study.stages.folder_store import FolderStore
+from neuroiou_study.stages.mlflow_runs import MlflowRuns, note_mlflow_runs
 from tests.report.confirmed import MadeUp, make_study, played
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -83,6 +84,28 @@ def test_it_fetches_nothing(made: MadeUp) -> None:
     page = make_page(made.study, made.store, made.records)
     for fetching in ('src="http', 'href="http', "@import", "url(http"):
         assert fetching not in page
+
+
+def test_a_trial_leads_to_its_run_in_mlflow(made: MadeUp) -> None:
+    shown = MlflowRuns(uri="https://mlflow.example.org/", experiment="7", runs={"neuroiou-000": "a1", "summary": "b2"})
+    note_mlflow_runs(made.study, made.store, shown)
+    page = make_page(made.study, made.store, made.records)
+    runs = "https://mlflow.example.org/#/experiments/7/runs"
+    assert f'<a href="{runs}/a1">a1</a>' in page
+    assert f'<a href="{runs}/b2">experiment {made.study.identity} at https://mlflow.example.org/</a>' in page
+
+
+def test_runs_in_a_database_are_named_without_a_link(made: MadeUp) -> None:
+    shown = MlflowRuns(uri="sqlite:////runs/mlflow.db", experiment="7", runs={"neuroiou-000": "a1"})
+    note_mlflow_runs(made.study, made.store, shown)
+    page = make_page(made.study, made.store, made.records)
+    assert "<td>a1</td>" in page and f"experiment {made.study.identity} at sqlite:////runs/mlflow.db" in page
+
+
+def test_a_damaged_note_of_runs_is_named(made: MadeUp) -> None:
+    made.store.write_json(f"studies/{made.study.identity}/mlflow_runs.json", {"uri": 3})
+    with pytest.raises(RuntimeError, match=r"mlflow_runs.json: .*: damaged: remove it, and `neuroiou-study sync`"):
+        make_page(made.study, made.store, made.records)
 
 
 def test_changed_pixels() -> None:

@@ -8,12 +8,20 @@ from neuroiou_study.report.page.pictures import PictureRow
 
 
 @dataclass(frozen=True)
+class Link:
+    """Text that leads to ``url``, which is of http or https."""
+
+    text: str
+    url: str
+
+
+@dataclass(frozen=True)
 class PageTable:
     """A table; cells are text as a reader sees it, the first of a row names it."""
 
     caption: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str | Link]]
     is_folded: bool = False
     """Shown when it is asked for."""
 

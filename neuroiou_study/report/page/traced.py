@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from neuroiou_study import __version__
-from neuroiou_study.report.page.section import PageTable, Section
+from neuroiou_study.report.page.section import Link, PageTable, Section
 from neuroiou_study.report.status import cost_line
 from neuroiou_study.spec import StudySpec
 from neuroiou_study.stages.ledger import Entry, Ledger, total
 from neuroiou_study.stages.made_with import made_with
+from neuroiou_study.stages.mlflow_runs import MlflowRuns, mlflow_runs
 from neuroiou_study.stages.records import StudyRecords, TrialRecord
 from neuroiou_study.stages.store import Store
 
@@ -46,23 +47,29 @@ def _reproduce_section(
     """The study, seeds, versions and machines, and the address of every result."""
     says = (
         "The study file is the whole recipe: run it again, anywhere; what is in the store is not made anew.",
-        f"Every trial is a run of its name in MLflow's experiment {study.identity}; every address below is a folder in "
-        "the store.",
+        "Every address below is a folder in the store; every trial is a run in MLflow, with its name and the id below.",
     )
-    confirmations = StudyRecords(study, store).confirmations()
-    stages = [cells for record in (*records, *confirmations) for cells in _stage_cells(record)]
+    everything, runs = [*records, *StudyRecords(study, store).confirmations()], mlflow_runs(study, store)
+    stages = [cells for record in everything for cells in _stage_cells(record)]
     tables = [
-        PageTable("How it was made", ("what", "value"), list(_facts(study, store, entries))),
+        PageTable("How it was made", ("what", "value"), list(_facts(study, store, entries, runs))),
         PageTable("The results behind each trial", ("trial", "seed", "stage", "address"), stages, is_folded=True),
     ]
+    if runs is not None:
+        rows = _run_rows(everything, runs)
+        tables.append(PageTable("The MLflow run of each trial", ("trial", "run"), rows, is_folded=True))
     return Section("reproduce", "How to reproduce it", says, (), tables)
 
 
-def _facts(study: StudySpec, store: Store, entries: Sequence[Entry]) -> Iterator[tuple[str, str]]:
+def _facts(
+    study: StudySpec, store: Store, entries: Sequence[Entry], runs: MlflowRuns | None
+) -> Iterator[tuple[str, str | Link]]:
     devices = sorted({entry.device for entry in entries if entry.device})
     yield "study", f"{study.name} ({study.identity})"
     yield "command", "neuroiou-study run FILE, with the file that `study.json` of the store keeps"
     yield "store", store.address
+    where = f"experiment {study.identity} at {runs.uri}" if runs else "not shown to the end of a study yet"
+    yield "MLflow", _linked(where, runs.page("summary") if runs else None)
     yield "seeds of the search", ", ".join(map(str, study.seeds))
     yield "fresh seeds", ", ".join(map(str, study.fresh_seeds)) or "none"
     yield "workers of a trial", str(study.resources.workers)
@@ -77,3 +84,12 @@ def _stage_cells(record: TrialRecord) -> Iterator[list[str]]:
     for run in record.runs:
         for stage, address in run.stages.items():
             yield [record.assignment.name, str(run.seed), stage, address]
+
+
+def _run_rows(records: Sequence[TrialRecord], runs: MlflowRuns) -> list[list[str | Link]]:
+    names = [record.assignment.name for record in records]
+    return [[name, _linked(runs.runs[name], runs.page(name))] for name in names if name in runs.runs]
+
+
+def _linked(text: str, url: str | None) -> str | Link:
+    return text if url is None else Link(text, url)
