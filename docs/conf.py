@@ -29,7 +29,10 @@ nitpicky = True
 nitpick_ignore_regex = [
     # Without a network no inventory of other projects can be read, so that their types are names without a link.
     ("py:.*", r"(torch|numpy|np|pydantic|pathlib|collections|typing|os)\..+"),
-    ("py:class", r"Tensor|nn\.Module|Path|NDArray|Any|Callable|Iterator|Mapping|Sequence|Self"),
+    ("py:class", r"neuroiou_study\.spec\..+"),  # reference/study_files has their keys
+    ("py:class", r"Tensor|nn\.Module|Path|NDArray|Any|Callable|Iterator|Mapping|Sequence|Self|NoneType"),
+    ("py:class", r"dict\[int|annotated_types\.Ge|FieldInfo|_PydanticGeneralMetadata"),
+    ("py:class", r"neuroiou_study\.stages\.backend\.Result"),
 ]
 
 # Docstrings name a neighbour as a reader of the module does; Sphinx wants to know its module.

@@ -168,9 +168,12 @@ def test_exported_loss_trains_in_a_plain_program(finished: tuple[Path, Path], tm
 
 def test_sync_rebuilds_mlflow(finished: tuple[Path, Path], tmp_path: Path) -> None:
     study, store = finished
-    done = call("sync", study, "--store", store, "--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    told = {**os.environ, "PYTHONPROFILEIMPORTTIME": "1"}
+    done = call("sync", study, "--store", store, "--tracking-uri", f"sqlite:///{tmp_path / 'mlflow.db'}", env=told)
     assert done.returncode == 0, done.stderr
     assert "9 trial runs" in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "mlflow.pytorch" in imported and "pytorch_lightning" not in imported, "it takes seconds, for nothing"
 
 
 def test_export_without_a_trial_fails(tmp_path: Path) -> None:

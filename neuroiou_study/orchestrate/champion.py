@@ -11,9 +11,11 @@ beside it, in ``extra_files/``, for ``NeuroIoULoss.load``.
 import contextlib
 import json
 import logging
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,7 +99,7 @@ def _log_model(client: MlflowClient, experiment: str, run_id: str, folder: Path)
 
 
 def _save_model(loss: Path, path: Path, description: Model) -> None:
-    with _root_logger_kept():
+    with _root_logger_kept(), _lightning_left_out():
         import mlflow.pytorch
     net = Surrogate.load(loss).net.eval()
     # Four rows and not one: the exporter would take a size of one for a constant.
@@ -128,6 +130,23 @@ def _root_logger_kept() -> Iterator[None]:
         logging.root.setLevel(level)
         for handler in set(logging.root.handlers) - set(handlers):
             logging.root.removeHandler(handler)
+
+
+@contextlib.contextmanager
+def _lightning_left_out() -> Iterator[None]:
+    """For the same import, which else takes six seconds (measured) where Lightning is installed, for nothing here.
+
+    What is None among the modules cannot be imported, and MLflow does without it.
+    """
+    name = "mlflow.pytorch._lightning_autolog"
+    modules: dict[str, Any] = sys.modules
+    is_here = name in modules
+    modules.setdefault(name, None)
+    try:
+        yield
+    finally:
+        if not is_here:
+            del modules[name]
 
 
 def _new_version(
