@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import optuna
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.storages import InMemoryStorage
 
 from neuroiou_study.orchestrate.arm import open_arm
@@ -28,6 +27,9 @@ def _of_arm(study: StudySpec, arm: str, records: Sequence[TrialRecord]) -> dict[
     complete = [record for record in records if record.state == "complete" and record.score is not None]
     if len(study.ranges(arm)) < 2 or len(complete) < MIN_TRIALS or len({record.score for record in complete}) < 2:
         return {}
+    # It brings scikit-learn, which takes a second to import: most studies are looked at before they have enough trials.
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it would say that a study was made
     made = open_arm(study, arm, InMemoryStorage(), complete, ())
     return get_param_importances(made.study, evaluator=FanovaImportanceEvaluator(seed=0))
