@@ -43,7 +43,9 @@ def head(request: pytest.FixtureRequest) -> Iterator[RayHead]:
         yield started
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("head", "workers"), [(False, 1), (True, 2)], ids=["no dashboard-1", "dashboard-2"], indirect=["head"]
+)
 def test_every_end_of_a_trial_frees_its_cpus(head: RayHead, tmp_path: Path, workers: int) -> None:
     # One trial at a time, so that the same three are drawn in every run.
     study = write_study(tmp_path, resources={"workers": workers, "trials_at_once": 1, "shared_workers": 1}, **DIVERGING)
