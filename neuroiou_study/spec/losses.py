@@ -78,5 +78,4 @@ LossSpec = Annotated[
     CrossEntropySpec | WeightedCrossEntropySpec | SoftIoUSpec | LovaszSpec | ClosedFormSpec | FlipSpec | NeuroIoUSpec,
     Field(discriminator="name"),
 ]
-UnlearnedLossSpec = CrossEntropySpec | WeightedCrossEntropySpec | SoftIoUSpec | LovaszSpec | ClosedFormSpec | FlipSpec
 PretrainLossSpec = Annotated[CrossEntropySpec | WeightedCrossEntropySpec, Field(discriminator="name")]
