@@ -1,11 +1,15 @@
 """The report in a real browser: it opens offline, fits a phone, and everybody can read it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import Browser
 
+from tests.conftest import REPOSITORY
 from tests.report.browser import DESKTOP, PHONE, chromium, opened
 from tests.studies import call, write_study
 
@@ -60,6 +64,17 @@ def test_it_prints_in_light_colours(chromium: Browser, page_of_a_study: Path) ->
     with opened(chromium, page_of_a_study, DESKTOP, "dark") as seen:
         seen.page.evaluate("dispatchEvent(new Event('beforeprint'))")
         seen.page.wait_for_function("document.body.dataset.drawn == 'light'")
+
+
+def test_the_figure_of_the_method_is_drawn_from_a_study(page_of_a_study: Path, tmp_path: Path) -> None:
+    folder = page_of_a_study.parent
+    draw = [sys.executable, "docs/figures.py", "--study", str(folder / "study.yaml"), "--to", str(tmp_path)]
+    subprocess.run([*draw, "--store", str(folder / "runs")], cwd=REPOSITORY, check=True)
+    assert Image.open(tmp_path / "method-traps.png").width > 1000
+    none = subprocess.run(
+        [*draw, "--store", str(tmp_path)], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert none.returncode == 2 and "run study.yaml first" in none.stderr
 
 
 def test_it_is_small_enough_to_be_mailed(page_of_a_study: Path) -> None:

@@ -43,7 +43,7 @@ def _row(record: TrialRecord, store: Store) -> Iterator[Row]:
 def _chart(found: Sequence[Row], measure: str, arms: Sequence[str]) -> Chart:
     data = [{name: row[name] for name in ("trial", "arm", "score", measure)} for row in found]
     encoding = {
-        "x": axes.number(measure, MEASURES[measure]),
+        "x": axes.number(measure, MEASURES[measure], form=".4~f"),  # R² differs in its fourth digit
         "y": axes.number("score", "mean IoU on select"),
         "color": axes.arm(arms),
         "tooltip": axes.tooltip("trial", "score", measure),
