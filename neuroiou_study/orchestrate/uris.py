@@ -21,7 +21,7 @@ def redacted(text: object) -> str:
 
 def public(uri: str) -> str:
     """``uri`` without the name and password of its owner, as anybody may open it."""
-    return re.sub(r"//[^/\s]+@", "//", uri)
+    return redacted(re.sub(r"//[^/\s]+@", "//", uri))
 
 
 def without_secrets(text: object) -> str:

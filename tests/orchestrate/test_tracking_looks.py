@@ -85,6 +85,7 @@ def test_the_store_knows_the_run_of_every_trial_for_reports(one: Played, uri: st
 
 def test_nobodys_password_is_in_the_store() -> None:
     assert public("https://me:secret@mlflow.example.org:5000/x") == "https://mlflow.example.org:5000/x"
+    assert public("https://mlflow.example.org/?token=secret") == "https://mlflow.example.org/?token=***"
 
 
 def test_the_card_of_the_champion_says_how_to_use_it_and_where_it_holds(one: Played, view: Shown) -> None:
