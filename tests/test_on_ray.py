@@ -275,9 +275,8 @@ def test_the_same_command_finishes_a_killed_study_on_ray(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("head", [False], ids=["no dashboard"], indirect=True)
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_study_screens_before_it_fine_tunes(head: RayHead, tmp_path: Path, workers: int) -> None:
-    resources = {"workers": workers, "trials_at_once": 1, "shared_workers": workers}
+def test_a_study_screens_before_it_fine_tunes(head: RayHead, tmp_path: Path) -> None:
+    resources = {"workers": 2, "trials_at_once": 1, "shared_workers": 2}
     screen = {"surrogates": 4, "top": 2}
     study = write_study(tmp_path, screen=screen, controls={}, resources=resources, confirm={"seeds": 1})
     done = run_on(head, study, tmp_path / "runs")
