@@ -7,7 +7,6 @@ from neuroiou_study.cluster.launcher import ORDER, RAY_VERSION, priority
 from neuroiou_study.cluster.start import environment, growth
 from neuroiou_study.spec.cluster import ClusterSpec, KubeSpec, KubeWorkersSpec
 
-"""As in `constraints.txt` and the images; a test holds them together."""
 IN_IMAGE = "/home/ray/neuroiou-study"
 """Where `cluster/Dockerfile` puts this repository."""
 _JOB = """One study on Kubernetes: the operator starts a cluster, runs the job, and ends the cluster. Made of a cluster

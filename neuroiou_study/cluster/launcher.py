@@ -15,6 +15,7 @@ ORDER = (
 """*measured* with Ray 2.60's own scheduler (`tests/cluster/test_order.py`): a priority decides what is left open."""
 Size = TypeVar("Size", bound=RentedWorkersSpec)
 RAY_VERSION = "2.60.0"
+"""As in `constraints.txt` and the images; a test holds them together."""
 RAY_SCHEMA = (
     f"https://raw.githubusercontent.com/ray-project/ray/ray-{RAY_VERSION}/python/ray/autoscaler/ray-schema.json"
 )
